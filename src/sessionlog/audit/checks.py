@@ -1,0 +1,237 @@
+"""Verifying and auditing: one pass over the bytes of a log, then where it comes from."""
+
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Final
+
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+
+from ..chain import LogScanner
+from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
+from ..ids import SessionId
+from ..record import HashedEntry
+from ..store import Store
+from .meaning import Meaning
+from .provenance import Claim, Evidence, Origins, claims
+from .report import Findings, Report
+
+SLICE_BYTES: Final = 64 * 1024
+"""The event loop turns after this many bytes: half a millisecond of verifying, some milliseconds of auditing."""
+INLINE_BYTES_MAX: Final = 256 * 1024
+"""A longer line is checked on a worker thread."""
+
+
+async def verify_session(store: Store, session_id: SessionId) -> Report:
+    """Check the bytes of one session's log.
+
+    Raises :class:`SessionNotFound`, :class:`InvalidSessionId`, :class:`StoreFailed`.
+    """
+    reading = await _read(store, session_id, meaning=False)
+    return reading.findings.report(reading.verdict)
+
+
+async def audit_session(store: Store, session_id: SessionId) -> Report:
+    """Check the bytes and the meaning of one session's log, and verify the source that it names.
+
+    Raises as :func:`verify_session`, about the session itself; a source that is not there is a finding.
+    """
+    return await _audit(store, session_id, known={})
+
+
+async def verify_store(store: Store) -> AsyncGenerator[Report, None]:
+    """Verify every session that the store lists, one report each, last activity first.
+
+    A log that cannot be read is a finding in its report. Whoever stops early closes the stream
+    (``contextlib.aclosing``). Raises :class:`StoreFailed` if the store cannot be listed.
+    """
+    for session_id in await store.list_sessions():
+        yield await _reported(session_id, verify_session(store, session_id))
+
+
+async def audit_store(store: Store) -> AsyncGenerator[Report, None]:
+    """Audit every session that the store lists, one report each, a source before what was made from it.
+
+    Reads every log once, and before that the first record of each; holds some hundred bytes for each session that was
+    made from another. Raises as :func:`verify_store`.
+    """
+    session_ids = await store.list_sessions()
+    sources, known = await _survey(store, session_ids)
+    for session_id in _sources_first(session_ids, sources):
+        yield await _reported(session_id, _audit(store, session_id, known=known))
+
+
+class _Reading:
+    """One pass over the bytes of one log, and what it found."""
+
+    def __init__(self, session_id: SessionId, *, line_bytes_max: int, meaning: bool, evidence: Evidence | None) -> None:
+        self.scanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
+        self.verdict = self.scanner.verdict()
+        self.findings = Findings(session_id)
+        self.claims: list[Claim] = []
+        self._meaning = Meaning() if meaning else None
+        self._evidence = evidence
+
+    def feed(self, data: bytes) -> None:
+        """Check the next bytes. Raises :class:`CorruptLog` where the chain breaks."""
+        if self._meaning is None and self._evidence is None:
+            self.scanner.feed_into(data, None)
+            return
+        records: list[HashedEntry] = []
+        offset = self.scanner.offset
+        try:
+            self.scanner.feed_into(data, records)
+        finally:
+            for record in records:
+                self._take(record, offset)
+                offset += len(record.line) + 1
+
+    def finish(self, fault: CorruptLog | None) -> None:
+        """Settle the verdict, at the end of the log or at the ``fault`` that broke it."""
+        self.verdict = self.scanner.verdict(fault)
+        if self._evidence is not None:
+            self._evidence.verdict = self.verdict
+
+    def _take(self, record: HashedEntry, offset: int) -> None:
+        if self._evidence is not None:
+            self._evidence.take(record)
+        if self._meaning is None:
+            return
+        fault = self._meaning.fault(record)
+        if fault is not None:
+            self.findings.add(*fault, seq=record.seq, offset=offset)
+        elif record.seq == 0:
+            self.claims = claims(record)
+
+
+async def _read(store: Store, session_id: SessionId, *, meaning: bool, evidence: Evidence | None = None) -> _Reading:
+    """Read the log to its end, or to where it is broken.
+
+    A log is broken when it is found so twice in a row. While a writer cuts a failed write back, a reader can meet bytes
+    that never stood together in the file: that happens once; what is really broken is broken again.
+    """
+    reading = await _look(store, session_id, meaning=meaning, evidence=evidence)
+    if reading.verdict.ok:
+        return reading
+    return await _look(store, session_id, meaning=meaning, evidence=evidence)
+
+
+async def _look(store: Store, session_id: SessionId, *, meaning: bool, evidence: Evidence | None) -> _Reading:
+    if evidence is not None:
+        evidence.restart()
+    reading = _Reading(session_id, line_bytes_max=store.line_bytes_max, meaning=meaning, evidence=evidence)
+    try:
+        async with aclosing(store.read_raw(session_id)) as chunks:
+            await _feed(reading, chunks)
+    except CorruptLog as fault:
+        reading.finish(fault)
+    else:
+        reading.finish(None)
+    return reading
+
+
+async def _feed(reading: _Reading, chunks: AsyncGenerator[bytes, None]) -> None:
+    """Feed ``chunks`` in slices, so that the event loop turns.
+
+    Only the longest lines go to a thread: short ones gain nothing there, for the interpreter runs one thread at a time,
+    and its turns (5 ms) are longer than a slice takes.
+    """
+    since_turn = 0
+    async for chunk in chunks:
+        for start in range(0, len(chunk), SLICE_BYTES):
+            data = chunk[start : start + SLICE_BYTES]
+            if b"\n" in data and reading.scanner.torn_bytes + len(data) > INLINE_BYTES_MAX:
+                await anyio.to_thread.run_sync(reading.feed, data)
+            else:
+                reading.feed(data)
+            since_turn += len(data)
+            if since_turn >= SLICE_BYTES:
+                since_turn = 0
+                await anyio.lowlevel.checkpoint()
+
+
+async def _audit(store: Store, session_id: SessionId, *, known: Mapping[SessionId, Evidence]) -> Report:
+    """Audit one session. ``known`` holds what sources prove: what this one does is left there, for those after it."""
+    reading = await _read(store, session_id, meaning=True, evidence=known.get(session_id))
+    provenance: list[str] = []
+    if len(reading.claims) > 1:
+        provenance.append("the session names both forked_from and compacted_from")
+    for claim in reading.claims:
+        fault = await _claim_fault(store, claim, known=known)
+        if fault is not None:
+            provenance.append(f"{claim.member}: {fault}")
+    return reading.findings.report(reading.verdict, provenance=provenance)
+
+
+async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[SessionId, Evidence]) -> str | None:
+    """Follow ``claim`` into its source, unless that was read for it already; say why it does not hold."""
+    evidence = known.get(claim.source_id)
+    if evidence is None or not evidence.covers(claim):
+        evidence = Evidence()
+        evidence.want(claim.at_hash, state=claim.state is not None)
+        try:
+            await _read(store, claim.source_id, meaning=False, evidence=evidence)
+        except (SessionNotFound, InvalidSessionId) as error:
+            return f"its source is missing: {error}"
+    return evidence.fault(claim)
+
+
+async def _reported(session_id: SessionId, check: Awaitable[Report]) -> Report:
+    """Await ``check``; that the log could not be read becomes a finding."""
+    try:
+        return await check
+    except SessionNotFound:
+        reason = "the session was listed, but its log is not there any more"
+    except StoreFailed as error:
+        reason = f"the log cannot be read: {error}"
+    fault = CorruptLog(reason, damage=Damage.FILE, seq=0, offset=None, session_id=session_id)
+    return Findings(session_id).report(LogScanner(session_id).verdict(fault))
+
+
+async def _survey(
+    store: Store, session_ids: Iterable[SessionId]
+) -> tuple[dict[SessionId, SessionId], dict[SessionId, Evidence]]:
+    """Return the source of each session that names one, and for each source, what to look out for in it.
+
+    Read from unchecked first records, which is enough to plan with: what does not fit in the end is followed anew.
+    """
+    sources: dict[SessionId, SessionId] = {}
+    known: dict[SessionId, Evidence] = {}
+    for session_id in session_ids:
+        try:
+            origins = msgspec.json.decode(await _first_line(store, session_id), type=Origins)
+        except (SessionLogError, ValueError, RecursionError):
+            continue  # its own audit will tell
+        for origin in (origins.compacted_from, origins.forked_from):
+            if origin is not None:
+                sources[session_id] = origin.session_id
+                evidence = known.setdefault(origin.session_id, Evidence())
+                evidence.want(origin.at_hash, state=origin is origins.forked_from)
+    return sources, known
+
+
+async def _first_line(store: Store, session_id: SessionId) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(store.read_raw(session_id)) as chunks:
+        async for chunk in chunks:
+            line, end, _ = chunk.partition(b"\n")
+            parts.append(line)
+            size += len(line)
+            if end or size > store.line_bytes_max:
+                break
+    return b"".join(parts)
+
+
+def _sources_first(session_ids: Iterable[SessionId], sources: Mapping[SessionId, SessionId]) -> Iterator[SessionId]:
+    """Yield every id once: after its source, if that is one of them, and else in the order given."""
+    left = dict.fromkeys(session_ids)
+    for session_id in list(left):
+        lineage: list[SessionId] = []
+        ancestor: SessionId | None = session_id
+        while ancestor is not None and ancestor in left:
+            del left[ancestor]
+            lineage.append(ancestor)
+            ancestor = sources.get(ancestor)
+        yield from reversed(lineage)

@@ -1,0 +1,124 @@
+"""What a record says, its hash being right: UTF-8, strict JSON, limits, envelope, kind (FORMAT sections 2, 4 and 5)."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from ..entries import ENVELOPE_MEMBERS, INTEGER_MAX, INTEGER_MIN, NESTING_DEPTH_MAX
+from ..errors import CorruptLog, Damage
+from ..record import HashedEntry
+
+Fault: TypeAlias = tuple[Damage, str]
+
+_NO_BRACKETS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\[\]{}"]+', re.DOTALL)
+"""Strings, and whatever else opens and closes nothing."""
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_INTEGER_CHARS_MAX: Final = 20
+"""No integer within 64 bits is written with more characters, sign included."""
+
+
+class Meaning:
+    """Checks what a record says, its hash being right: the first fault of each, if it has one."""
+
+    def __init__(self) -> None:
+        self._noted: list[Fault] = []
+        self._decoder = json.JSONDecoder(
+            object_pairs_hook=self._members,
+            parse_int=self._integer,
+            parse_float=self._float,
+            parse_constant=self._constant,
+        )
+
+    def fault(self, record: HashedEntry) -> Fault | None:
+        """Return what is wrong with ``record``, and how to say it; ``None``: nothing."""
+        depth = _depth(record.line)
+        if depth > NESTING_DEPTH_MAX:  # before anything recurses into it
+            return Damage.LIMIT, f"nested {depth} deep, more than {NESTING_DEPTH_MAX}"
+        self._noted.clear()
+        try:
+            text = record.line.decode()
+            members = self._decoder.decode(text)
+        except UnicodeDecodeError as error:
+            return Damage.ENCODING, f"byte {error.start} of the line is no valid UTF-8: {error.reason}"
+        except ValueError as error:
+            return Damage.JSON, f"the line is no JSON: {error}"
+        if not self._noted and _SURROGATE_ESCAPE.search(text):
+            self._check_surrogates(members)
+        if self._noted:
+            return self._noted[0]
+        return _envelope_fault(members, record) or _entry_fault(record)
+
+    def _members(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            self._noted.append((Damage.DUPLICATE_MEMBER, f"the member {shown(name)} is there more than once"))
+        return members
+
+    def _integer(self, text: str) -> int:
+        value = int(text) if len(text) <= _INTEGER_CHARS_MAX else INTEGER_MAX + 1
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
+            self._noted.append((Damage.LIMIT, f"the integer {shown(text)} does not fit in 64 bits"))
+        return value
+
+    def _float(self, text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            self._noted.append((Damage.LIMIT, f"the number {shown(text)} is too large"))
+        return value
+
+    def _constant(self, text: str) -> None:
+        self._noted.append((Damage.JSON, f"{text} is no JSON"))
+
+    def _check_surrogates(self, members: object) -> None:
+        try:
+            json.dumps(members, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            self._noted.append((Damage.LIMIT, "a string holds a lone surrogate"))
+
+
+def _envelope_fault(members: Mapping[str, object], record: HashedEntry) -> Fault | None:
+    """Compare the parsed envelope with the one at the fixed offsets."""
+    for name, found in zip(ENVELOPE_MEMBERS, members, strict=False):
+        if name != found:
+            return Damage.ENVELOPE, f"the member {shown(found)} stands where {name!r} belongs"
+    if len(members) < len(ENVELOPE_MEMBERS):
+        return Damage.ENVELOPE, f"the member {ENVELOPE_MEMBERS[len(members)]!r} is missing"
+    for name in ("hash", "prev_hash", "seq"):
+        if members[name] != getattr(record, name):
+            return Damage.ENVELOPE, f"{name} parses as {shown(members[name])}, its bytes say {getattr(record, name)}"
+    if members["kind"] == "session_start" and record.seq:
+        return Damage.FIRST_RECORD, "a session_start that is not the first record"
+    return None
+
+
+def _entry_fault(record: HashedEntry) -> Fault | None:
+    try:
+        record.entry  # noqa: B018 - decodes, and keeps what it decoded
+    except CorruptLog as error:
+        return error.damage, error.reason
+    return None
+
+
+def _depth(line: bytes) -> int:
+    """Return how deep ``line`` nests, or a number no smaller if that is within the limit already."""
+    bound = line.count(b"{") + line.count(b"[")
+    if bound <= NESTING_DEPTH_MAX:
+        return bound
+    depth = deepest = 0
+    for byte in _NO_BRACKETS.sub(b"", line):
+        if byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return deepest
+
+
+def shown(value: object) -> str:
+    """Return ``value`` for a message: printable, and short."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,312 @@
+"""The chain: linking entries into records and checking bytes back into them. Pure functions, no I/O.
+
+    link(head, entry) -> record        record.prev_hash == head.hash, record.seq == head.seq + 1
+    build_chain(entries) == records    where each is link()ed onto the one before
+    verify_chain(build_chain(entries)).state == "valid"
+
+:class:`LogScanner` is the one reader of log bytes: stores, audits and tools all feed it chunks, and it either returns
+records that chain without a gap or raises :class:`CorruptLog` naming the first bad one (FORMAT section 5, *verify*).
+"""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from .entries import FORMAT, LogEntry, SessionStart, encode_entry
+from .errors import CorruptLog, Damage, InvalidEntry
+from .ids import EntryHash, Head, SessionId
+from .record import (
+    HASHED_FROM,
+    LINE_BYTES_MAX,
+    HashedEntry,
+    hash_payload,
+    record_line,
+    record_payload,
+    shape_fault,
+)
+
+
+def compute_hash(prev_hash: EntryHash | None, seq: int, entry: LogEntry) -> EntryHash:
+    """Return the hash of the record that holds ``entry`` at ``seq`` after ``prev_hash``."""
+    return hash_payload(record_payload(prev_hash, seq, encode_entry(entry)))
+
+
+def link(head: Head | None, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES_MAX) -> HashedEntry:
+    """Return the record that puts ``entry`` behind ``head`` (``None``: as the first, which must be a ``SessionStart``).
+
+    Raises :class:`InvalidEntry` for an entry that cannot be kept faithfully, stands in the wrong place, binds no
+    session, or makes a line of more than ``line_bytes_max`` bytes (LF not counted).
+    """
+    if (head is None) is not isinstance(entry, SessionStart):
+        raise InvalidEntry("session_start is the first record of a log, and only that")
+    prev_hash, seq = (None, 0) if head is None else (head.hash, head.seq + 1)
+    payload = record_payload(prev_hash, seq, encode_entry(entry))
+    if len(payload) + HASHED_FROM > line_bytes_max:
+        raise InvalidEntry(
+            f"the record would be {len(payload) + HASHED_FROM} bytes long, more than the {line_bytes_max} of a line: "
+            "keep large data in a file of its own and log its name and hash"
+        )
+    hash_ = hash_payload(payload)
+    line = record_line(hash_, payload)
+    if head is None:
+        binding = bound_session(line[:BINDING_BYTES_MAX])
+        if binding is None or binding[0] != FORMAT:
+            raise InvalidEntry(f"session_start must name a session id and the format {FORMAT!r}")
+    return HashedEntry(line, hash=hash_, prev_hash=prev_hash, seq=seq)
+
+
+def link_all(
+    head: Head | None, entries: Iterable[LogEntry], *, line_bytes_max: int = LINE_BYTES_MAX
+) -> list[HashedEntry]:
+    """Return ``entries`` linked one behind the other, the first behind ``head``. Raises as :func:`link`."""
+    records = []
+    for entry in entries:
+        record = link(head, entry, line_bytes_max=line_bytes_max)
+        records.append(record)
+        head = record.head
+    return records
+
+
+def build_chain(entries: Iterable[LogEntry]) -> list[HashedEntry]:
+    """Return a whole log: the first entry a ``SessionStart``, each record chained to the one before."""
+    return link_all(None, entries)
+
+
+class LogState(StrEnum):
+    """The outcome of a check, in one word (FORMAT section 5)."""
+
+    VALID = "valid"
+    TORN_TAIL = "torn_tail"
+    BROKEN = "broken"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What checking a log found; never a bare boolean.
+
+    ``record_count`` and ``head`` are those of the valid records at the front, up to ``valid_bytes``. For
+    ``broken``, the other members name the first bad record: its position ``seq``, 1-based ``line``, byte ``offset``
+    and the ``reason``. For ``torn_tail``, ``offset`` is where the unfinished record starts and ``torn_bytes`` how
+    long it is.
+    """
+
+    state: LogState
+    record_count: int
+    valid_bytes: int
+    head: Head | None = None
+    torn_bytes: int = 0
+    seq: int | None = None
+    line: int | None = None
+    offset: int | None = None
+    damage: Damage | None = None
+    reason: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True unless the log is broken; a torn tail is the mark of a crash, not of a change."""
+        return self.state is not LogState.BROKEN
+
+
+def verify_chain(records: Iterable[HashedEntry]) -> Verdict:
+    """Check shape, hashes, links and positions of ``records``, a log from its first record on."""
+    scanner = LogScanner()
+    try:
+        for record in records:
+            scanner.check(record.line)
+    except CorruptLog as damage:
+        return scanner.verdict(damage)
+    return scanner.verdict()
+
+
+class LogScanner:
+    """Checks the bytes of one log as they come, from its start or from a trusted ``head`` at byte ``offset``.
+
+    Holds one unfinished line at most. After a :class:`CorruptLog` the counters stand at the last good record.
+    """
+
+    __slots__ = ("_line_bytes_max", "_parts", "_parts_bytes", "_session_id", "offset", "prev_hash", "seq")
+
+    def __init__(
+        self,
+        session_id: SessionId | None = None,
+        *,
+        head: Head | None = None,
+        offset: int = 0,
+        line_bytes_max: int = LINE_BYTES_MAX,
+    ) -> None:
+        """Start behind ``head``, ending at byte ``offset``; the first record must name ``session_id``, if given."""
+        self._session_id = session_id
+        self._line_bytes_max = line_bytes_max
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self.offset = offset
+        self.seq = 0 if head is None else head.seq + 1
+        self.prev_hash = None if head is None else head.hash
+
+    @property
+    def head(self) -> Head | None:
+        """The last good record; ``None`` before the first."""
+        return None if self.prev_hash is None else Head(self.seq - 1, self.prev_hash)
+
+    @property
+    def torn(self) -> bytes:
+        """The bytes after the last LF so far: an unfinished record, or nothing."""
+        return b"".join(self._parts)
+
+    @property
+    def torn_bytes(self) -> int:
+        """How many bytes :attr:`torn` holds."""
+        return self._parts_bytes
+
+    def feed(self, data: bytes) -> list[HashedEntry]:
+        """Take the next bytes of the log; return the records that they complete.
+
+        Raises :class:`CorruptLog` at the first bad one; those before it in ``data`` are not returned then, see
+        :meth:`feed_into`.
+        """
+        records: list[HashedEntry] = []
+        self.feed_into(data, records)
+        return records
+
+    def feed_into(self, data: bytes, records: list[HashedEntry] | None) -> None:
+        """Take the next bytes of the log, adding each completed record to ``records`` (``None``: only check)."""
+        *lines, rest = data.split(b"\n")
+        if lines and self._parts:
+            lines[0] = b"".join((*self._parts, lines[0]))
+            self._parts, self._parts_bytes = [], 0
+        for line in lines:
+            record = self.check(line, wanted=records is not None)
+            if records is not None and record is not None:
+                records.append(record)
+        if rest:
+            self._parts.append(rest)
+            self._parts_bytes += len(rest)
+            if self._parts_bytes > self._line_bytes_max:
+                raise self._too_long()
+
+    def check(self, line: bytes, *, wanted: bool = True) -> HashedEntry | None:
+        """Check ``line`` (no LF) as the next record and step over it; return it if ``wanted``."""
+        hash_ = hash_payload(memoryview(line)[HASHED_FROM:]) if len(line) > HASHED_FROM else ""
+        prev_hash, seq = self.prev_hash, self.seq
+        prev = "null" if prev_hash is None else f'"{prev_hash}"'
+        expected = f'{{"hash":"{hash_}","prev_hash":{prev},"seq":{seq},"kind":"'.encode()
+        if not line.startswith(expected) or line[-1:] != b"}" or len(line) > self._line_bytes_max:
+            raise self._fault(line)
+        if seq == 0:
+            self._check_first(line)
+        self.offset += len(line) + 1
+        self.seq = seq + 1
+        self.prev_hash = EntryHash(hash_)
+        return HashedEntry(line, hash=EntryHash(hash_), prev_hash=prev_hash, seq=seq) if wanted else None
+
+    def verdict(self, fault: CorruptLog | None = None) -> Verdict:
+        """Return the outcome so far: ``broken`` with ``fault``, else ``torn_tail`` or ``valid``."""
+        count, size, head = self.seq, self.offset, self.head
+        if fault is not None:
+            return Verdict(
+                state=LogState.BROKEN,
+                record_count=count,
+                valid_bytes=size,
+                head=head,
+                seq=fault.seq,
+                line=fault.line,
+                offset=fault.offset,
+                damage=fault.damage,
+                reason=fault.reason,
+            )
+        if self._parts:
+            nul = b"".join(self._parts).strip(b"\0") == b""
+            reason = "NUL bytes, as a power loss leaves them" if nul else "an unfinished record, as a crash leaves it"
+            return Verdict(
+                state=LogState.TORN_TAIL,
+                record_count=count,
+                valid_bytes=size,
+                head=head,
+                torn_bytes=self._parts_bytes,
+                seq=count,
+                line=count + 1,
+                offset=size,
+                reason=f"{self._parts_bytes} bytes after the last LF: {reason}; the next writer sets them aside",
+            )
+        reason_empty = None if count else "the file holds no record"
+        return Verdict(state=LogState.VALID, record_count=count, valid_bytes=size, head=head, reason=reason_empty)
+
+    def _corrupt(self, damage: Damage, reason: str) -> CorruptLog:
+        return CorruptLog(reason, damage=damage, seq=self.seq, offset=self.offset, session_id=self._session_id)
+
+    def _too_long(self) -> CorruptLog:
+        return self._corrupt(Damage.LINE_TOO_LONG, f"the line is longer than {self._line_bytes_max} bytes")
+
+    def _fault(self, line: bytes) -> CorruptLog:
+        """Name what keeps ``line`` from being the next record."""
+        if len(line) > self._line_bytes_max:
+            return self._too_long()
+        fault = shape_fault(line)
+        if fault is not None:
+            return self._corrupt(*fault)
+        envelope = _FIELDS.match(line)
+        assert envelope is not None  # noqa: S101 - shape_fault has matched the same envelope
+        computed, said = hash_payload(memoryview(line)[HASHED_FROM:]), envelope[1].decode()
+        if computed != said:
+            binding = bound_session(line) if self.seq == 0 else None
+            if binding is not None and binding[0] != FORMAT and _ANY_FORMAT.fullmatch(binding[0]):
+                # A format fixes its hash, so that of another cannot be judged here.
+                return self._unknown_format(binding[0])
+            return self._corrupt(
+                Damage.HASH,
+                f"the bytes hash to {computed}, the line says {said}: the record was changed "
+                "(a tool that writes JSON anew, such as jq, changes it too)",
+            )
+        if int(envelope[3]) != self.seq:
+            return self._corrupt(
+                Damage.SEQ,
+                f"seq is {int(envelope[3])} where {self.seq} must come: records were removed, inserted or reordered",
+            )
+        prev = "null" if envelope[2] is None else envelope[2].decode()
+        return self._corrupt(
+            Damage.LINK,
+            f"prev_hash is {prev}, the record before has {self.prev_hash or 'no predecessor'}: "
+            "records were removed, inserted or reordered",
+        )
+
+    def _check_first(self, line: bytes) -> None:
+        """Check that the first record binds the chain to this session (FORMAT section 3)."""
+        binding = bound_session(line)
+        if binding is None:
+            raise self._corrupt(
+                Damage.FIRST_RECORD, "the first record is no session_start with format and session_id in their places"
+            )
+        format_, session_id = binding
+        if format_ != FORMAT:
+            raise self._unknown_format(format_)
+        if self._session_id is not None and session_id != self._session_id:
+            raise self._corrupt(
+                Damage.WRONG_SESSION, f"this is the log of session {session_id}, under the name of another"
+            )
+
+    def _unknown_format(self, format_: str) -> CorruptLog:
+        return self._corrupt(
+            Damage.UNKNOWN_FORMAT,
+            f"the log says that its format is {format_!r}, this version reads {FORMAT!r}: "
+            "upgrade, or see who changed it",
+        )
+
+
+_ANY_FORMAT: Final = re.compile(r"sessionlog/[0-9]{1,9}", re.ASCII)
+_FIELDS: Final = re.compile(rb'\{"hash":"([0-9a-f]{64})","prev_hash":(?:null|"([0-9a-f]{64})"),"seq":([0-9]+),"kind":"')
+_BINDING: Final = re.compile(
+    rb'\{"hash":"[0-9a-f]{64}","prev_hash":null,"seq":0,"kind":"session_start","ts":-?[0-9]+,'
+    rb'"format":"([^"\\]{1,64})","session_id":"([A-Za-z0-9][A-Za-z0-9_-]{0,127})"[,}]'
+)
+BINDING_BYTES_MAX: Final = 512
+"""The first record names its format and session within this many bytes."""
+
+
+def bound_session(line_start: bytes) -> tuple[str, SessionId] | None:
+    """Return format and session id that a first record names; ``line_start`` is its first 512 bytes or more."""
+    binding = _BINDING.match(line_start)
+    if binding is None:
+        return None
+    return binding[1].decode("utf-8", "replace"), SessionId(binding[2].decode())

@@ -1,0 +1,126 @@
+"""What every command shares: ``--store`` and ``--json`` on either side of its name, and running its coroutine."""
+
+import functools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import anyio
+import click
+
+from .. import FileStore
+from .output import Output, Refused, silence_stdout
+
+P = ParamSpec("P")
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
+
+STORE_DEFAULT: Final = "./sessions"
+STORE_VARIABLE: Final = "SESSIONLOG_STORE"
+EXIT_GOOD: Final = 0
+EXIT_FINDINGS: Final = 1
+EXIT_WRONG_USE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+EXIT_BROKEN_PIPE: Final = 141
+"""As a shell reports a program that SIGINT or SIGPIPE ended: 128 and the signal's number."""
+
+
+@dataclass
+class Settings:
+    """What the common options said; ``store`` is ``None`` where no option named one."""
+
+    store: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class App:
+    """What a command's coroutine gets: the settings, and the way to print."""
+
+    settings: Settings
+    out: Output
+
+    @property
+    def root(self) -> Path:
+        """The directory of the store that the command works on."""
+        return Path(self.store_name)
+
+    @property
+    def store_name(self) -> str:
+        """That directory as it was named."""
+        return self.settings.store or os.environ.get(STORE_VARIABLE) or STORE_DEFAULT
+
+    @asynccontextmanager
+    async def open_store(self, *, make: bool = False) -> AsyncIterator[FileStore]:
+        """Open the store; unless the command may ``make`` one, it must be there."""
+        root = anyio.Path(self.root)
+        if await root.exists() and not await root.is_dir():
+            raise Refused(f"{self.store_name} is no directory, so no store: name another with --store DIR")
+        if not make and not await root.exists():
+            raise Refused(
+                f"there is no store at {self.store_name}: name one with --store DIR or {STORE_VARIABLE}, "
+                "or make one with 'sessionlog import claude-code PATH'"
+            )
+        async with FileStore(self.root) as store:
+            yield store
+
+
+def example(*lines: str) -> str:
+    """Return the end of a command's help: an example, its lines as they are."""
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
+def common_options(command: AnyCommand) -> AnyCommand:
+    """Add ``--store`` and ``--json`` to a command or a group; the innermost ``--store`` counts."""
+    json_option = click.option(
+        "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print one JSON object a line."
+    )
+    store_option = click.option(
+        "--store",
+        metavar="DIR",
+        expose_value=False,
+        callback=_set_store,
+        help=f"The store's directory.  [${STORE_VARIABLE}, else {STORE_DEFAULT}]",
+    )
+    return store_option(json_option(command))
+
+
+def runs(body: Callable[Concatenate[App, P], Awaitable[int | None]]) -> Callable[P, int]:
+    """Make a click callback of a coroutine function; it returns the exit status (``None`` is 0)."""
+
+    @functools.wraps(body)
+    def callback(*args: P.args, **kwargs: P.kwargs) -> int:
+        settings = click.get_current_context().ensure_object(Settings)
+        try:
+            return anyio.run(_run, settings, lambda app: body(app, *args, **kwargs))
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            silence_stdout()
+            return EXIT_BROKEN_PIPE
+
+    return callback
+
+
+async def _run(settings: Settings, body: Callable[[App], Awaitable[int | None]]) -> int:
+    app = App(settings, Output(json=settings.json))
+    try:
+        return await body(app) or EXIT_GOOD
+    finally:
+        await app.out.flush()
+
+
+def _set_json(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    settings = context.ensure_object(Settings)
+    settings.json = settings.json or value
+
+
+def _set_store(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    settings = context.ensure_object(Settings)
+    if value is None:
+        return
+    if not value or "\0" in value:
+        raise click.BadParameter("give the path of a directory")
+    settings.store = value

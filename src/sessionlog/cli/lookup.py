@@ -1,0 +1,58 @@
+"""Finding what people name: sessions and records, by their whole name or any beginning that only one has."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from .. import EntryHash, EntryNotFound, SessionId, SessionNotFound, Store
+from .output import Refused
+from .text import short
+
+_CANDIDATES_SHOWN: Final = 5
+_HASH_BEGINNING: Final = re.compile(r"[0-9a-f]{1,64}\Z", re.ASCII)
+_HASH_CHARS: Final = 64
+
+
+async def find_session(store: Store, text: str) -> SessionId:
+    """Return the session that ``text`` names: its id, or the beginning of just one id.
+
+    Where all ids that begin so are one of them and what was made from it (``<id>-fork-…``, as importers name them),
+    that one is meant. Raises :class:`InvalidSessionId`, :class:`SessionNotFound`, or :class:`Refused` when several
+    begin so.
+    """
+    if await store.exists(SessionId(text)):
+        return SessionId(text)
+    candidates = sorted(session_id for session_id in await store.list_sessions() if session_id.startswith(text))
+    if not candidates:
+        raise SessionNotFound(SessionId(text))
+    if not all(session_id.startswith(candidates[0]) for session_id in candidates):
+        raise _ambiguous(text, "sessions", candidates)
+    return candidates[0]
+
+
+async def find_sessions(store: Store, texts: Sequence[str]) -> list[SessionId]:
+    """Return the sessions that ``texts`` name, each once, in their order."""
+    return list(dict.fromkeys([await find_session(store, text) for text in texts]))
+
+
+async def find_record(store: Store, session_id: SessionId, text: str) -> EntryHash:
+    """Return the hash of the record in ``session_id`` that ``text`` names: the hash, or the beginning of just one.
+
+    A whole hash is returned as it is. Raises :class:`EntryNotFound`, :class:`Refused`, and whatever reading raises.
+    """
+    if not _HASH_BEGINNING.match(text):
+        raise Refused(f"{text!a} is no hash: give its first digits, 0-9 and a-f, as 'sessionlog show' prints them")
+    if len(text) == _HASH_CHARS:
+        return EntryHash(text)
+    candidates = [record.head async for record in store.read(session_id) if record.hash.startswith(text)]
+    if not candidates:
+        raise EntryNotFound(session_id, EntryHash(text))
+    if len(candidates) > 1:
+        raise _ambiguous(text, "records", [f"{head.seq} ({short(head.hash)})" for head in candidates])
+    return candidates[0].hash
+
+
+def _ambiguous(text: str, what: str, candidates: Sequence[str]) -> Refused:
+    shown = ", ".join(candidates[:_CANDIDATES_SHOWN])
+    more = f" and {len(candidates) - _CANDIDATES_SHOWN} more" if len(candidates) > _CANDIDATES_SHOWN else ""
+    return Refused(f"{text} is the beginning of {len(candidates)} {what}: {shown}{more}; give more of it")

@@ -1,0 +1,174 @@
+"""The one way to standard output and standard error: JSON lines, or text for people. All of it escaped.
+
+Every piece of text that goes out passes through :mod:`sessionlog.cli.text`, so no command can forget it: what a log
+holds never acts on a terminal. On a terminal, lines are styled and fitted to its width by rich (``NO_COLOR`` and
+``TERM`` are respected); into a pipe or a file goes plain text, neither wrapped nor cropped. rich is loaded only for a
+terminal. Standard output is written with aiofiles, in pieces: the loop does not wait for a slow reader, and a line does
+not cost a thread hop.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import aiofiles
+import click
+import msgspec
+
+from .text import json_safe, safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
+Segment: TypeAlias = str | tuple[str, str]
+"""A piece of a line: text, or text and a rich style such as ``bold red``."""
+
+_PENDING_CHARS_MAX: Final = 64 * 1024
+_PENDING_S_MAX: Final = 0.1
+_REST_COLUMNS_MIN: Final = 8
+_PLAIN_GLYPHS: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "…": "..."})
+"""What stands in for the glyphs that this program draws with, where the output cannot show them."""
+
+
+class Refused(click.ClickException):
+    """Wrong use, or something that is not there: one line that says what to do, and exit status 2."""
+
+    exit_code = 2
+
+
+class Output:
+    """What one command prints: ``json`` objects or lines on standard output, notes and progress on standard error."""
+
+    def __init__(self, *, json: bool) -> None:
+        """Print objects if ``json``, else lines; nothing goes out yet."""
+        self.json = json
+        self._styled = not json and sys.stdout is not None and sys.stdout.isatty()
+        self._console: Console | None = None
+        self._progress: Progress | None = None
+        self._pending: list[str] = []
+        self._pending_chars = 0
+        self._flushed_at = time.monotonic()
+
+    async def object(self, value: object) -> None:
+        """Print ``value`` as one line of JSON."""
+        await self.json_text(msgspec.json.encode(value).decode())
+
+    async def json_text(self, text: str) -> None:
+        """Print one line of compact JSON that is text already."""
+        await self._add(json_safe(text) + "\n")
+
+    async def line(self, *segments: Segment, indent: int = 0) -> None:
+        """Print text for people, ``indent`` columns to the right. A terminal wraps it at words."""
+        await self._print(segments, "", indent=indent, is_row=False)
+
+    async def row(self, *segments: Segment, rest: str = "", indent: int = 0) -> None:
+        """Print a row: ``segments`` whole, so that ids can be copied; of ``rest`` what fits on a terminal's line."""
+        await self._print(segments, rest, indent=indent, is_row=True)
+
+    async def flush(self) -> None:
+        """Write out everything that was printed so far."""
+        if not self._pending:
+            return
+        data = "".join(self._pending)
+        self._pending, self._pending_chars = [], 0
+        if sys.stdout is None:
+            raise Refused("standard output is closed: nothing can be printed")
+        encoding = "utf-8" if self.json else sys.stdout.encoding  # JSON is UTF-8 (RFC 8259 section 8.1)
+        if not encoding.lower().startswith("utf"):
+            data = data.translate(_PLAIN_GLYPHS)
+        with self._progress_paused():
+            await aiofiles.stdout_bytes.write(data.encode(encoding, "backslashreplace"))
+            await aiofiles.stdout_bytes.flush()
+        self._flushed_at = time.monotonic()
+
+    async def note(self, text: str) -> None:
+        """Print a message to standard error, after what was printed before it."""
+        await self.flush()
+        with self._progress_paused():
+            click.echo(safe(text), err=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+        """Show a bar on standard error while the block runs, if that is a terminal; call the result to advance it."""
+        if sys.stderr is None or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        self._progress = progress = _progress(in_bytes=in_bytes)
+        task = progress.add_task(safe(what), total=total)
+        try:
+            with progress:
+                yield lambda step: progress.advance(task, step)
+        finally:
+            self._progress = None
+
+    @contextmanager
+    def _progress_paused(self) -> Iterator[None]:
+        """Take the bar off the screen while something else is written to it."""
+        progress = self._progress
+        if progress is None:
+            yield
+            return
+        progress.stop()
+        yield
+        progress.start()
+
+    async def _add(self, text: str) -> None:
+        self._pending.append(text)
+        self._pending_chars += len(text)
+        if self._pending_chars >= _PENDING_CHARS_MAX or time.monotonic() - self._flushed_at >= _PENDING_S_MAX:
+            await self.flush()
+
+    async def _print(self, segments: Sequence[Segment], rest: str, *, indent: int, is_row: bool) -> None:
+        pieces = [(safe(one), "") if isinstance(one, str) else (safe(one[0]), one[1]) for one in segments]
+        if self._styled:
+            await self._add(self._render(pieces, safe(rest), indent=indent, is_row=is_row))
+        else:
+            await self._add((" " * indent + "".join(text for text, _ in pieces) + safe(rest)).rstrip(" ") + "\n")
+
+    def _render(self, pieces: list[tuple[str, str]], rest: str, *, indent: int, is_row: bool) -> str:
+        from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
+
+        console = self._terminal()
+        margin = " " * indent
+        text = Text.assemble(margin if is_row else "", *pieces)
+        if console.width - text.cell_len >= min(len(rest), _REST_COLUMNS_MIN):
+            text.append(rest)
+            text.truncate(console.width, overflow="ellipsis")
+        text.rstrip()
+        with console.capture() as rendered:
+            for one in [text] if is_row else text.wrap(console, max(1, console.width - indent)):
+                console.print(one if is_row else Text(margin).append_text(one), soft_wrap=True)
+        return rendered.get()
+
+    def _terminal(self) -> "Console":
+        from rich.console import Console  # noqa: PLC0415
+
+        if self._console is None:
+            self._console = Console(highlight=False, markup=False, emoji=False)
+        return self._console
+
+
+def _progress(*, in_bytes: bool) -> "Progress":
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    label = TextColumn("{task.description}", markup=False)
+    return Progress(label, BarColumn(), count, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+
+
+def silence_stdout() -> None:
+    """Let nothing more reach a standard output whose reader has gone: Python would complain when it exits."""
+    with suppress(OSError, ValueError, AttributeError):  # it is no file: nothing will complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,81 @@
+"""Text that is safe to show: what comes out of a log is data, and a terminal obeys data.
+
+``safe`` shows every character that acts instead of being seen (controls, ESC, C1, bidirectional overrides, invisible
+format characters, line separators, lone surrogates) as a backslash escape; ``json_safe`` does it as JSON does, so that
+the value stays the same. See Unicode TR36 (security) and TR9 (bidirectional text). Zero width joiner and non-joiner
+stay: scripts and emoji need them, and they move nothing.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+SHORT_HASH_CHARS: Final = 8
+_ACTING: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+_SPACES: Final = re.compile(r"[ \t\r\n\v\f]+")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def safe(text: str) -> str:
+    """Return ``text`` with every character that acts on a terminal shown as an escape; no line feed survives."""
+    return _ACTING.sub(_backslash, text)
+
+
+def json_safe(text: str) -> str:
+    """Return compact JSON ``text`` with such characters as JSON escapes: the same to a parser, inert to a terminal."""
+    return _ACTING.sub(_json_escape, text)
+
+
+def one_line(text: str, *, chars_max: int) -> str:
+    """Return the start of ``text`` on one line: white space collapsed, "…" where it was cut. Not escaped."""
+    start = _SPACES.sub(" ", text[: 4 * chars_max]).strip()
+    cut = len(text) > 4 * chars_max or len(start) > chars_max
+    return start[: chars_max - 1] + "…" if cut else start
+
+
+def short(hash_: str) -> str:
+    """Return the beginning of a record's hash, as people are shown it."""
+    return hash_[:SHORT_HASH_CHARS]
+
+
+def utc(ts_ms: int) -> str:
+    """Return unix milliseconds as ``2026-01-31 12:34:56``, UTC; as the number where no calendar reaches."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=ts_ms)).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError):
+        return f"{ts_ms} ms"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 record``, ``2 records``, ``1,234 records``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def size(byte_count: int) -> str:
+    """Return a byte count for people: ``512 B``, ``12.3 KB``, powers of 1000."""
+    if byte_count < 1000:
+        return f"{byte_count} B"
+    value = float(byte_count)
+    for unit in ("KB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def _backslash(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"

@@ -1,0 +1,170 @@
+"""Everything that sessionlog raises on purpose.
+
+One base, and a class of its own only where a caller does something different about it: stop (``CorruptLog``), take
+the new head and try again (``HeadConflict``), try again later (``SessionLocked``, ``StoreFailed``), or mend the call
+(the rest). Each carries its facts as attributes; the text is for people and says what to do.
+"""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .ids import EntryHash, Head, SessionId
+
+
+class SessionLogError(Exception):
+    """The base of every error that sessionlog raises on purpose."""
+
+
+class InvalidSessionId(SessionLogError):
+    """The text cannot name a session. Nothing was read or written."""
+
+    def __init__(self, session_id: object) -> None:
+        """Name the refused text."""
+        self.session_id = session_id
+        shown = ascii(session_id)
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        super().__init__(
+            f"{shown} is no session id: 1 to 128 ASCII letters, digits, '-' and '_', a letter or digit first"
+        )
+
+
+class SessionNotFound(SessionLogError):
+    """The store holds no session of this id."""
+
+    def __init__(self, session_id: "SessionId") -> None:
+        """Name the session that is not there."""
+        self.session_id = session_id
+        super().__init__(f"there is no session {session_id} in this store")
+
+
+class SessionExists(SessionLogError):
+    """The store holds a session of this id already; nothing was written."""
+
+    def __init__(self, session_id: "SessionId") -> None:
+        """Name the session that is there."""
+        self.session_id = session_id
+        super().__init__(f"session {session_id} exists already: open it, or take another id")
+
+
+class EntryNotFound(SessionLogError):
+    """The session holds no record with this hash."""
+
+    def __init__(self, session_id: "SessionId", at_hash: "EntryHash") -> None:
+        """Name the session and the hash."""
+        self.session_id = session_id
+        self.at_hash = at_hash
+        super().__init__(f"session {session_id} holds no record with hash {at_hash}")
+
+
+class InvalidEntry(SessionLogError):
+    """The entry cannot be kept faithfully, or cannot stand where it was put. Nothing was written."""
+
+    def __init__(self, reason: str) -> None:
+        """Say what cannot be kept, and where in the entry."""
+        self.reason = reason
+        super().__init__(reason)
+
+
+class HeadConflict(SessionLogError):
+    """Another writer appended first; nothing was written.
+
+    Read the log again from ``found`` and append on it, or fork.
+    """
+
+    def __init__(self, session_id: "SessionId", *, expected: "Head | None", found: "Head | None") -> None:
+        """Keep the head that the append was built on and the one that the log has."""
+        self.session_id = session_id
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            f"session {session_id}: the append was made for head {_head_text(expected)}, "
+            f"the log is at {_head_text(found)}; nothing was written: read again and append on it, or fork"
+        )
+
+
+class SessionLocked(SessionLogError):
+    """Another writer held the session's lock for the whole waiting time; nothing was written. Try again later."""
+
+    def __init__(self, session_id: "SessionId", *, waited_s: float) -> None:
+        """Keep for how long the lock was tried."""
+        self.session_id = session_id
+        self.waited_s = waited_s
+        super().__init__(f"session {session_id} stayed locked by another writer for {waited_s:g} s; try again later")
+
+
+class Damage(StrEnum):
+    """What is wrong with a log, in one word: the code of a finding and of :class:`CorruptLog`."""
+
+    BYTE_ORDER_MARK = "byte_order_mark"
+    CARRIAGE_RETURN = "carriage_return"
+    BLANK_LINE = "blank_line"
+    NUL_BYTES = "nul_bytes"
+    LINE_TOO_LONG = "line_too_long"
+    SHAPE = "shape"
+    HEX = "hex"
+    RESERIALISED = "reserialised"
+    HASH = "hash"
+    LINK = "link"
+    SEQ = "seq"
+    FIRST_RECORD = "first_record"
+    WRONG_SESSION = "wrong_session"
+    UNKNOWN_FORMAT = "unknown_format"
+    ENCODING = "encoding"
+    JSON = "json"
+    DUPLICATE_MEMBER = "duplicate_member"
+    LIMIT = "limit"
+    ENVELOPE = "envelope"
+    ENTRY = "entry"
+    PROVENANCE = "provenance"
+    FILE = "file"
+
+
+class CorruptLog(SessionLogError):
+    """The log is damaged or was changed: stop. Nothing was written.
+
+    ``seq`` is the position of the first bad record, ``line`` its 1-based line, ``offset`` the byte at which that
+    line starts (``None`` where the record was met outside its file), ``damage`` the kind of fault and ``reason``
+    the fault in words.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        damage: Damage,
+        seq: int,
+        offset: int | None,
+        session_id: "SessionId | None" = None,
+    ) -> None:
+        """Name the record and the fault."""
+        self.session_id = session_id
+        self.damage = damage
+        self.seq = seq
+        self.line = seq + 1
+        self.offset = offset
+        self.reason = reason
+        name = f"session {session_id}" if session_id else "log"
+        where = f"record {seq} (line {self.line}" + ("" if offset is None else f", byte {offset}") + ")"
+        super().__init__(f"{name} is damaged or was changed at {where}: {reason}")
+
+
+class StoreFailed(SessionLogError):
+    """The disk, or what stands in the place of the store, refused.
+
+    After a refused write the log is as it was before. After a refused flush (``poisoned``) nobody knows what
+    reached the disk: the store never writes to that session again until it is opened anew, and then verifies it.
+    """
+
+    def __init__(self, reason: str, *, path: "Path | None" = None, poisoned: bool = False) -> None:
+        """Keep the reason, the path that it concerns, and whether the handle is closed for good."""
+        self.reason = reason
+        self.path = path
+        self.poisoned = poisoned
+        super().__init__(reason if path is None else f"{path}: {reason}")
+
+
+def _head_text(head: "Head | None") -> str:
+    return "nothing" if head is None else f"{head.seq} ({head.hash[:12]})"

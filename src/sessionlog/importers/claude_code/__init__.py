@@ -1,0 +1,34 @@
+"""Claude Code transcripts (``~/.claude/projects/<folder>/<uuid>.jsonl`` and the files of sub-agents) as sessions.
+
+The live branch of a conversation becomes the session, abandoned attempts become sessions forked where they part, a
+compact boundary a session compacted from the one before, a sub-agent a session of its own. Every line of the file is
+imported or listed with a reason; a second import adds nothing, a grown file just what is new, an interrupted import
+goes on.
+
+Read in this order: :mod:`.lines` (bytes into JSON objects), :mod:`.shapes` (objects into structs), :mod:`.index` (the
+first pass), :mod:`.tree` (which line goes where), :mod:`.usage`, :mod:`.convert` (a line into entries),
+:mod:`.ledger` (what the store has already), :mod:`.writer` (the second pass), :mod:`.importer`. The format is not
+documented by its makers; what is said of it here was observed in real files.
+"""
+
+from .importer import import_file
+from .index import NotUnderstood
+from .ledger import IMPORT_DOMAIN, ImportNote, Source
+from .paths import find_transcripts, import_paths
+from .report import ImportedSession, ImportFailed, ImportReport, ImportSummary
+from .writer import SPAWN_DOMAIN
+
+__all__ = [
+    "IMPORT_DOMAIN",
+    "SPAWN_DOMAIN",
+    "ImportFailed",
+    "ImportNote",
+    "ImportReport",
+    "ImportSummary",
+    "ImportedSession",
+    "NotUnderstood",
+    "Source",
+    "find_transcripts",
+    "import_file",
+    "import_paths",
+]

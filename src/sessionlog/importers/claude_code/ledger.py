@@ -1,0 +1,186 @@
+"""What a session's own log says about earlier imports: the importer trusts the log and nothing else.
+
+Every commit that an import makes holds one ``extension`` entry of domain ``import``, an :class:`ImportNote`, before
+what it imports. The note says which source the commit is from and which of the source's JSON objects gave how many of
+the records that follow it. A commit is atomic, so after any crash the notes say exactly what is in.
+"""
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ...entries import (
+    AssistantItems,
+    ConfigChanged,
+    Extension,
+    HookInjectedItems,
+    LogEntry,
+    RequestConfig,
+    SessionStart,
+    ToolResults,
+    UserInput,
+)
+from ...ids import EntryHash, Head, SessionId
+from ...store import Store
+from .index import NotUnderstood
+
+IMPORT_DOMAIN: Final = "import"
+"""The domain of the ``extension`` entries that hold an :class:`ImportNote`."""
+FORMAT: Final = "claude-code"
+NO_OBJECT: Final = -1
+"""Stands in a note for records that belong to no line."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The file that was imported: its whole ``size``, and the BLAKE3 of its first ``bytes`` bytes, those that were."""
+
+    path: str
+    name: str
+    size: int
+    bytes: int
+    blake3: str
+
+
+class ImportNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The payload of an ``import`` entry.
+
+    ``records`` is a list of ``[first, last, count]``: each of the source's JSON objects ``first`` to ``last`` (0-based,
+    in the order of the file) gave ``count`` of the records that follow this note in its commit, in that order; the
+    object ``-1`` stands for records that belong to no line. ``usage`` holds the tokens that the commit counts for an
+    API message. ``sessions`` are those that the file makes beside this one.
+    """
+
+    format: str
+    source: Source
+    role: str = "main"
+    parent: SessionId | None = None
+    cwd: str | None = None
+    version: str | None = None
+    agent: Any = None
+    not_understood: list[NotUnderstood] | None = None
+    sessions: list[SessionId] = msgspec.field(default_factory=list)
+    records: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
+    usage: dict[str, tuple[int, int, int, int]] = msgspec.field(default_factory=dict)
+
+
+class End(NamedTuple):
+    """Where an imported object stands in a log: the hash of the record after it, the history's length before it."""
+
+    hash: EntryHash
+    history_before: int
+
+
+@dataclass
+class Ledger:
+    """What is known about one session of the store after reading its log."""
+
+    session_id: SessionId
+    first_hash: EntryHash | None = None
+    head: Head | None = None
+    config: RequestConfig = field(default_factory=RequestConfig)
+    history_len: int = 0
+    first_note: ImportNote | None = None
+    last_note: ImportNote | None = None
+    sessions: set[SessionId] = field(default_factory=set)
+    counted: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    listed: set[NotUnderstood] = field(default_factory=set)
+    ends: dict[int, End] = field(default_factory=dict)
+    """All objects that the log has."""
+    _expected: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, entry: LogEntry, head: Head) -> None:
+        """Fold one record in."""
+        self.first_hash = self.first_hash or head.hash
+        self.head = head
+        note = _note(entry)
+        if note is not None:
+            self._take_note(note, head)
+        elif self._expected and not isinstance(entry, SessionStart):
+            ordinal, left = self._expected[-1]
+            if ordinal != NO_OBJECT:
+                before = self.ends[ordinal].history_before if ordinal in self.ends else self.history_len
+                self.ends[ordinal] = End(head.hash, before)
+            self._expected[-1] = (ordinal, left - 1)
+        self._apply(entry)
+        self._settle(head)
+
+    def _take_note(self, note: ImportNote, head: Head) -> None:
+        self.first_note = self.first_note or note
+        self.last_note = note
+        self.sessions.update(note.sessions)
+        self.listed.update(note.not_understood or ())
+        for message_id, tokens in note.usage.items():
+            self.count(message_id, tokens)
+        objects = [(ordinal, count) for first, last, count in note.records for ordinal in range(first, last + 1)]
+        self._expected = objects[::-1]
+        self._settle(head)
+
+    def _settle(self, head: Head) -> None:
+        """Step over the objects that have all of their records."""
+        while self._expected and self._expected[-1][1] <= 0:
+            ordinal, _ = self._expected.pop()
+            if ordinal != NO_OBJECT:
+                self.ends.setdefault(ordinal, End(head.hash, self.history_len))
+
+    def count(self, message_id: str, tokens: tuple[int, int, int, int]) -> None:
+        """Add tokens that were logged for a message."""
+        old = self.counted.get(message_id, (0, 0, 0, 0))
+        self.counted[message_id] = (old[0] + tokens[0], old[1] + tokens[1], old[2] + tokens[2], old[3] + tokens[3])
+
+    def _apply(self, entry: LogEntry) -> None:
+        self.history_len += history_items(entry)
+        if isinstance(entry, SessionStart | ConfigChanged):
+            self.config = entry.config
+
+
+def history_items(entry: LogEntry) -> int:
+    """Return by how many items ``entry`` makes the history longer."""
+    match entry:
+        case SessionStart():
+            return len(entry.history)
+        case UserInput():
+            return 1
+        case AssistantItems() | ToolResults() | HookInjectedItems():
+            return len(entry.items)
+        case _:
+            return 0
+
+
+async def read_ledger(store: Store, session_id: SessionId) -> Ledger | None:
+    """Return what the session's log says; ``None`` if there is no such session. Raises as the store's ``read``."""
+    if not await store.exists(session_id):
+        return None
+    ledger = Ledger(session_id)
+    async with aclosing(store.read(session_id)) as records:
+        async for record in records:
+            ledger.take(record.entry, record.head)
+    return ledger
+
+
+def note_entry(note: ImportNote, *, ts: int) -> Extension:
+    """Return the log entry that holds ``note``."""
+    payload = {name: value for name, value in msgspec.to_builtins(note).items() if value is not None}
+    return Extension(ts=ts, domain=IMPORT_DOMAIN, payload=payload)
+
+
+def runs(counts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return ``(object, records)`` pairs as runs of neighbours with the same number of records."""
+    found: list[tuple[int, int, int]] = []
+    for ordinal, count in counts:
+        if found and 0 <= found[-1][1] == ordinal - 1 and found[-1][2] == count:
+            found[-1] = (found[-1][0], ordinal, count)
+        else:
+            found.append((ordinal, ordinal, count))
+    return found
+
+
+def _note(entry: LogEntry) -> ImportNote | None:
+    if not isinstance(entry, Extension) or entry.domain != IMPORT_DOMAIN:
+        return None
+    try:
+        note = msgspec.convert(entry.payload, ImportNote)
+    except msgspec.ValidationError:
+        return None
+    return note if note.format == FORMAT else None

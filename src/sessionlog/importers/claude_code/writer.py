@@ -1,0 +1,282 @@
+"""The second pass: entries into sessions, in commits that say what they hold.
+
+Every commit is one note (:class:`~.ledger.ImportNote`) and the entries after it. What a session already holds is
+skipped, so an import that was interrupted anywhere goes on where it stopped; a source is committed before anything
+that names a record of it.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ...chain import link_all
+from ...entries import FORMAT as LOG_FORMAT
+from ...entries import ConfigChanged, Extension, LlmUsage, LogEntry, RequestConfig, SessionOrigin, SessionStart
+from ...errors import EntryNotFound
+from ...ids import EntryHash, Head, SessionId
+from ...items import Message
+from ...session import SessionLog
+from ...state import RestoredState
+from ...store import Store
+from .convert import line_entries, summary_message
+from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
+from .shapes import Line
+from .tree import Plan, PlannedSession
+from .usage import Due, Tokens, added_tokens
+
+BATCH_ENTRIES: Final = 100
+BATCH_BYTES: Final = 1024 * 1024
+SPAWN_DOMAIN: Final = "claude_code.spawn"
+"""The domain of the ``extension`` entries that link a tool call to the session of the sub-agent that it spawned."""
+
+
+class Piece(NamedTuple):
+    """One object of the file, ready to be written; ``left_out``: it is listed instead, and gives no records."""
+
+    ordinal: int
+    line: Line
+    value: dict[str, Any]
+    size: int
+    ts: int
+    left_out: bool
+
+
+class Writer:
+    """Writes what a plan says to one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        ledgers: dict[SessionId, Ledger],
+        due: dict[SessionId, list[Due]],
+        *,
+        opening_note: Callable[[PlannedSession], ImportNote],
+        clock: Callable[[], int],
+    ) -> None:
+        """Write behind what ``ledgers`` say; ``opening_note`` makes the note that opens a session's part."""
+        self.store = store
+        self.plan = plan
+        self.opening_note = opening_note
+        self.clock = clock
+        self.message_starts = {one.first for dues in due.values() for one in dues}
+        self.sessions = {
+            session.session_id: SessionWriter(
+                self, session, ledgers.get(session.session_id), due.get(session.session_id, [])
+            )
+            for session in plan.sessions
+            if not session.held
+        }
+        self._settled = {ordinal for ledger in ledgers.values() for ordinal in ledger.ends}
+        self._main = self.sessions[plan.sessions[0].session_id]
+        self._held: dict[int, list[Piece]] = {}
+        self._passed: set[int] = set()
+
+    async def take(self, piece: Piece) -> None:
+        """Take the next object of the file; it is written once its parent has passed."""
+        parent = self.plan.waits_for.get(piece.ordinal)
+        if parent is not None and parent not in self._passed:
+            self._held.setdefault(parent, []).append(piece)
+            return
+        ready = [piece]
+        while ready:
+            one = ready.pop()
+            session = self.plan.session_of.get(one.ordinal)
+            if session is not None and not session.held and one.ordinal not in self._settled:
+                await self.sessions[session.session_id].take(one)
+            if self.plan.waits_for:
+                self._passed.add(one.ordinal)
+            ready.extend(reversed(self._held.pop(one.ordinal, ())))
+
+    async def announce(self) -> None:
+        """See to it that the main session has a note of this import, which names all sessions of the file."""
+        await self._main.commit(even_empty=not self._main.noted)
+
+    async def finish(self) -> None:
+        """Write what is left."""
+        for writer in self.sessions.values():
+            await writer.finish()
+        await self.announce()
+
+
+class SessionWriter:
+    """Writes one session."""
+
+    def __init__(self, run: Writer, session: PlannedSession, ledger: Ledger | None, due: list[Due]) -> None:
+        """Write behind ``ledger``, or make the session when there is none."""
+        self.session = session
+        self.made = False
+        self.noted = False
+        self.records_added = 0
+        self._run = run
+        self._due = due
+        self._log = None if ledger is None else SessionLog(run.store, session.session_id, ledger.head)
+        self._ledger = ledger or Ledger(session.session_id)
+        self._config = self._ledger.config
+        self._history_len = self._ledger.history_len
+        self._counted = dict(self._ledger.counted)
+        self._history_before: dict[int, int] = {}
+        self._start: SessionStart | None = None
+        self._backlog: list[Piece] = []
+        self._entries: list[LogEntry] = []
+        self._counts: list[tuple[int, int]] = []
+        self._usage: dict[str, Tokens] = {}
+        self._size = 0
+
+    async def take(self, piece: Piece) -> None:
+        """Write one line of this session, or keep it until the session can begin."""
+        is_summary = piece.ordinal == self.session.summary
+        if not self._begun:
+            if self.session.summary is not None and not is_summary:
+                self._backlog.append(piece)
+                return
+            summary = summary_message(piece.line) if is_summary and not piece.left_out else None
+            await self._begin(summary)
+            is_summary = summary is not None
+            backlog, self._backlog = self._backlog, []
+            for kept in backlog:
+                await self._write(kept)
+            piece = piece._replace(left_out=piece.left_out or is_summary)  # its message is in the first record
+        await self._write(piece)
+
+    async def finish(self) -> None:
+        """Write the usage that is due, and commit."""
+        if self._begun:
+            entries = self._take_due(math.inf)
+            self._counts.append((NO_OBJECT, len(entries)))
+            await self._keep(entries, size=0)
+            await self.commit()
+
+    async def commit(self, *, even_empty: bool = False) -> None:
+        """Commit what was taken behind a note of it; nothing if there is nothing, unless ``even_empty``."""
+        if not self._entries and not even_empty:
+            return
+        if not self._begun:
+            await self._begin(None)
+        note = self._run.opening_note(self.session)
+        if self.noted:
+            note = ImportNote(format=note.format, source=note.source, role=note.role)
+        note = msgspec.structs.replace(note, records=runs(self._counts), usage=self._usage)
+        await self._append([note_entry(note, ts=self._run.clock()), *self._entries])
+        self.noted = True
+        self._entries, self._counts, self._usage, self._size = [], [], {}, 0
+
+    async def hash_after(self, ordinal: int | None) -> EntryHash:
+        """Return the hash of the record with which the log ended after line ``ordinal`` (``None``: of the first)."""
+        await self.commit(even_empty=self._log is None)
+        ends = self._ledger.ends
+        if ordinal is not None and ordinal not in ends:
+            ordinal = max((end for end in ends if end < ordinal), default=None)
+        if ordinal is not None:
+            return ends[ordinal].hash
+        assert self._ledger.first_hash is not None  # noqa: S101 - the commit above has made the session
+        return self._ledger.first_hash
+
+    @property
+    def _begun(self) -> bool:
+        return self._log is not None or self._start is not None
+
+    async def _begin(self, summary: Message | None) -> None:
+        """Prepare the first record; a session that has a source starts with what the source says at the parting."""
+        session = self.session
+        ts = (session.first.ts if session.first is not None else None) or 0
+        start = SessionStart(
+            ts=ts, format=LOG_FORMAT, session_id=session.session_id, config=RequestConfig(), history=[]
+        )
+        if session.source is not None:
+            await self._run.announce()
+            source = self._run.sessions[session.source.session_id]
+            at_hash = await source.hash_after(None if session.parting is None else session.parting.ordinal)
+            state = await _state_at(self._run.store, session.source.session_id, at_hash)
+            origin = SessionOrigin(session.source.session_id, at_hash)
+            start = msgspec.structs.replace(start, config=state.config, system_prompt=state.system_prompt)
+            if session.role == "compaction":
+                history = [] if summary is None else [summary]
+                start = msgspec.structs.replace(start, history=history, compacted_from=origin)
+            else:
+                start = msgspec.structs.replace(start, history=state.history, forked_from=origin)
+        self._start = start
+        self._config, self._history_len = start.config, len(start.history)
+
+    async def _write(self, piece: Piece) -> None:
+        entries = self._take_due(piece.ordinal)
+        if piece.ordinal in self._run.message_starts:
+            self._history_before[piece.ordinal] = self._history_len
+        if not piece.left_out:
+            entries += line_entries(piece.line, piece.value, ts=piece.ts, config=self._config)
+            spawn = self._run.plan.spawns.get(piece.ordinal)
+            if spawn is not None:
+                payload = {"agent_id": spawn[0], "session_id": spawn[1], "tool_use_id": spawn[2]}
+                entries.append(Extension(ts=piece.ts, domain=SPAWN_DOMAIN, payload=payload))
+        self._counts.append((piece.ordinal, len(entries)))
+        await self._keep(entries, size=piece.size)
+
+    async def _keep(self, entries: list[LogEntry], *, size: int) -> None:
+        for entry in entries:
+            self._history_len += history_items(entry)
+            if isinstance(entry, ConfigChanged):
+                self._config = entry.config
+        self._entries += entries
+        self._size += size
+        if len(self._entries) >= BATCH_ENTRIES or self._size >= BATCH_BYTES:
+            await self.commit()
+
+    def _take_due(self, ordinal: float) -> list[LogEntry]:
+        entries: list[LogEntry] = []
+        while self._due and self._due[0].at <= ordinal:
+            one = self._due.pop(0)
+            tokens = added_tokens(one.tokens, self._counted.get(one.message_id))
+            if tokens is None:
+                continue
+            self._counted[one.message_id] = one.tokens
+            self._usage[one.message_id] = tokens
+            entries.append(
+                LlmUsage(
+                    ts=one.ts or 0,
+                    history_len=self._history_at(one.first),
+                    input_total_tokens=tokens[0],
+                    cache_read_tokens=tokens[1],
+                    cache_write_tokens=tokens[2],
+                    output_tokens=tokens[3],
+                )
+            )
+        return entries
+
+    def _history_at(self, ordinal: int) -> int:
+        if ordinal in self._history_before:
+            return self._history_before[ordinal]
+        end = self._ledger.ends.get(ordinal)
+        return self._history_len if end is None else end.history_before
+
+    async def _append(self, entries: list[LogEntry]) -> None:
+        store, session_id = self._run.store, self.session.session_id
+        if self._log is None:
+            assert self._start is not None  # noqa: S101 - commit has begun the session
+            records = link_all(None, (self._start, *entries), line_bytes_max=store.line_bytes_max)
+            await store.create_session(session_id, records)
+            self._log = SessionLog(store, session_id, records[-1].head)
+            self._ledger.take(self._start, records[0].head)
+            self.made = True
+            first, hashes = 1, [record.hash for record in records[1:]]
+            self.records_added += 1
+        else:
+            before = self._log.head
+            first = 0 if before is None else before.seq + 1
+            hashes = await self._log.append_all(entries)
+        for seq, (entry, hash_) in enumerate(zip(entries, hashes, strict=True), start=first):
+            self._ledger.take(entry, Head(seq, hash_))
+        self.records_added += len(hashes)
+
+
+async def _state_at(store: Store, session_id: SessionId, at_hash: EntryHash) -> RestoredState:
+    """Fold the session up to and including the record ``at_hash``."""
+    state = RestoredState()
+    async with aclosing(store.read(session_id)) as records:
+        async for record in records:
+            state.apply(record)
+            if record.hash == at_hash:
+                return state
+    raise EntryNotFound(session_id, at_hash)

@@ -1,0 +1,195 @@
+"""Records: the lines of a log, at their fixed offsets (FORMAT section 2).
+
+    {"hash":"<64 hex>","prev_hash":"<64 hex>","seq":<n>,"kind":"<kind>","ts":<ms>, ... }LF
+    0        9          75                                                            ^ LF is the commit mark
+
+``hash`` is BLAKE3 in derive_key mode over the slice from byte 75 to the closing brace, both included. A record *is* its
+bytes: :class:`HashedEntry` keeps its line and decodes the entry on demand, and nothing here re-serialises what it was
+given. ``hash``, ``prev_hash`` and ``seq`` come from the offsets, never from parsed JSON.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+
+from .entries import LogEntry, decode_entry
+from .errors import CorruptLog, Damage
+from .ids import EntryHash, Head
+
+HASH_CONTEXT: Final = "sessionlog v1 record"
+HASHED_FROM: Final = 75
+HASH_AT: Final = slice(9, 73)
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+ENVELOPE_BYTES_MAX: Final = 200
+"""No envelope, from the opening brace to the quote that opens the kind, is longer than this."""
+
+_hasher = blake3(derive_key_context=HASH_CONTEXT)
+_ENVELOPE: Final = re.compile(
+    rb'\{"hash":"([0-9a-f]{64})","prev_hash":(?:null|"([0-9a-f]{64})"),"seq":(0|[1-9][0-9]{0,18}),"kind":"'
+)
+_LOOSE_ENVELOPE: Final = re.compile(
+    rb'\{"hash":"([^"]*)","prev_hash":(?:null|"([^"]*)"),"seq":(-?[0-9]+),"kind":"', re.DOTALL
+)
+_RESERIALISED: Final = (
+    "the line holds a record's members but not its bytes: a tool such as jq wrote the file anew, "
+    "which loses the bytes that were hashed; take the original file"
+)
+
+
+class HashedEntry:
+    """One record: ``hash``, ``prev_hash`` (``None`` for the first), ``seq``, and ``line``, its bytes without the LF.
+
+    Two are equal when their bytes are. Made by :func:`sessionlog.link`, by a store's reads, or by
+    :func:`parse_record`; all of these have computed the hash.
+    """
+
+    __slots__ = ("_entry", "hash", "line", "prev_hash", "seq")
+
+    def __init__(self, line: bytes, *, hash: EntryHash, prev_hash: EntryHash | None, seq: int) -> None:
+        """Wrap bytes whose hash the caller has computed; nothing is checked here."""
+        self.line = line
+        self.hash = hash
+        self.prev_hash = prev_hash
+        self.seq = seq
+        self._entry: LogEntry | None = None
+
+    @property
+    def entry(self) -> LogEntry:
+        """What the record says, decoded on first use and kept.
+
+        Raises :class:`CorruptLog` when the bytes, though their hash is right, do not decode.
+        """
+        if self._entry is None:
+            try:
+                self._entry = decode_entry(self.line)
+            except (ValueError, RecursionError) as error:
+                raise CorruptLog(
+                    f"the entry does not decode: {error}", damage=Damage.ENTRY, seq=self.seq, offset=None
+                ) from error
+        return self._entry
+
+    @property
+    def head(self) -> Head:
+        """The head of a log that ends with this record."""
+        return Head(self.seq, self.hash)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the bytes."""
+        return self.line == other.line if isinstance(other, HashedEntry) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Hash by the record's own hash."""
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        """Show position, hash and kind."""
+        entry = self.line[HASHED_FROM : HASHED_FROM + 160].decode("utf-8", "replace")
+        return f"HashedEntry(seq={self.seq}, hash={self.hash[:12]}…, {entry!r})"
+
+
+def hash_payload(payload: bytes | memoryview) -> EntryHash:
+    """Return the record hash of ``payload``, the line from byte 75 to its closing brace."""
+    hasher = _hasher.copy()
+    hasher.update(payload)
+    return EntryHash(hasher.hexdigest())
+
+
+def record_payload(prev_hash: EntryHash | None, seq: int, entry: bytes) -> bytes:
+    """Return what is hashed: ``"prev_hash":…,"seq":…``, then the members of ``entry``, compact JSON with its braces."""
+    prev = "null" if prev_hash is None else f'"{prev_hash}"'
+    return b"".join((f'"prev_hash":{prev},"seq":{seq},'.encode(), memoryview(entry)[1:]))
+
+
+def record_line(hash_: EntryHash, payload: bytes) -> bytes:
+    """Return the whole line, without LF."""
+    return b"".join((b'{"hash":"', hash_.encode(), b'",', payload))
+
+
+def parse_record(line: bytes) -> HashedEntry:
+    """Return the record in ``line`` (no LF), its shape and hash checked; the chain around it is not.
+
+    Raises :class:`CorruptLog` that names what is wrong.
+    """
+    envelope = _ENVELOPE.match(line)
+    if envelope is None or not line.endswith(b"}"):
+        raise _misshapen(line)
+    if b"\n" in line:
+        raise CorruptLog("a line feed stands inside the record", damage=Damage.SHAPE, seq=int(envelope[3]), offset=None)
+    computed = hash_payload(memoryview(line)[HASHED_FROM:])
+    seq = int(envelope[3])
+    if computed.encode() != envelope[1]:
+        raise CorruptLog(
+            f"the bytes hash to {computed}, the line says {envelope[1].decode()}: its content was changed",
+            damage=Damage.HASH,
+            seq=seq,
+            offset=None,
+        )
+    prev = envelope[2]
+    return HashedEntry(line, hash=computed, prev_hash=None if prev is None else EntryHash(prev.decode()), seq=seq)
+
+
+def shape_fault(line: bytes) -> tuple[Damage, str] | None:
+    """Say what is wrong with the shape of ``line`` (no LF): its kind and words; ``None`` when the envelope is right.
+
+    Only for lines that already failed; the good path never comes here.
+    """
+    if not line:
+        return Damage.BLANK_LINE, "a blank line: every LF must end a record"
+    if line.startswith(b"\xef\xbb\xbf"):
+        return Damage.BYTE_ORDER_MARK, "a byte order mark stands before the record: the file was saved by an editor"
+    if line.endswith(b"\r"):
+        return Damage.CARRIAGE_RETURN, "the line ends in CR LF: the file was converted to Windows line ends"
+    if not line.strip(b"\0"):
+        return Damage.NUL_BYTES, "the line is all NUL bytes"
+    if line.startswith(b"\0"):
+        nuls = len(line) - len(line.lstrip(b"\0"))
+        return Damage.NUL_BYTES, f"{nuls} NUL bytes stand before the record, as a power loss leaves them"
+    if _ENVELOPE.match(line):
+        return None if line.endswith(b"}") else (Damage.SHAPE, "the line does not end in }")
+    loose = _LOOSE_ENVELOPE.match(line)
+    return _no_envelope(line) if loose is None else _envelope_fault(loose)
+
+
+def _envelope_fault(loose: re.Match[bytes]) -> tuple[Damage, str]:
+    for name, value in (("hash", loose[1]), ("prev_hash", loose[2])):
+        if value is None:
+            continue
+        if len(value) != 64:
+            return Damage.HEX, f"{name} has {len(value)} digits, not 64"
+        if re.fullmatch(rb"[0-9a-fA-F]*", value) and not re.fullmatch(rb"[0-9a-f]*", value):
+            return Damage.HEX, f"{name} is written in upper-case hex"
+        if not re.fullmatch(rb"[0-9a-f]*", value):
+            return Damage.HEX, f"{name} holds what is no hex digit"
+    return Damage.SEQ, f"seq is written {loose[3][:24].decode()}, which is no plain decimal position"
+
+
+def _no_envelope(line: bytes) -> tuple[Damage, str]:
+    try:
+        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return Damage.SHAPE, "the line does not start like a record"
+    if {"hash", "prev_hash", "seq", "kind"} <= members.keys():
+        return Damage.RESERIALISED, _RESERIALISED
+    return Damage.SHAPE, "the line is JSON but no record: hash, prev_hash, seq and kind must come first"
+
+
+def _misshapen(line: bytes) -> CorruptLog:
+    damage, reason = shape_fault(line) or (Damage.SHAPE, "the line is no record")
+    return CorruptLog(reason, damage=damage, seq=0, offset=None)
+
+
+__all__ = [
+    "ENVELOPE_BYTES_MAX",
+    "HASHED_FROM",
+    "HASH_AT",
+    "HASH_CONTEXT",
+    "LINE_BYTES_MAX",
+    "HashedEntry",
+    "hash_payload",
+    "parse_record",
+    "record_line",
+    "record_payload",
+    "shape_fault",
+]

@@ -1,0 +1,125 @@
+"""Waiting for a log to grow, whoever writes it.
+
+With inotify (extra ``follow``, Linux) the kernel wakes the waiter; what it misses, as on network file systems, a
+slow look at the size finds. Without it, appends of the same store wake at once and those of others are found by a
+look at the size every 50 ms: one system call, no descriptor.
+"""
+
+import contextlib
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+import anyio.to_thread
+
+from .system import System
+
+try:
+    import inotify_simple
+except ImportError:  # the extra is not installed, or not for this platform
+    inotify_simple = None
+
+POLL_S: Final = 0.05
+POLL_WITH_INOTIFY_S: Final = 1.0
+_primed = False
+_MASK: Final = 0x2 | 0x800 | 0x400
+"""IN_MODIFY, IN_MOVE_SELF, IN_DELETE_SELF of inotify(7)."""
+
+
+class Growth:
+    """Lets one reader wait until the size of one file is another than it was. Use it as an async context manager."""
+
+    def __init__(self, system: System, path: str, appended: "Appended") -> None:
+        """Watch ``path``; ``appended`` tells of appends by the same store."""
+        self._system = system
+        self._path = path
+        self._appended = appended
+        self._inotify: inotify_simple.INotify | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch; before the first look at the size, so that nothing falls in between."""
+        global _primed  # noqa: PLW0603 - once a process
+        if inotify_simple is not None:
+            if not _primed:
+                await anyio.to_thread.run_sync(_prime)
+                _primed = True
+            self._inotify = _watch(self._path)  # here, so that a cancellation cannot lose it on its way from a thread
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop watching."""
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def size(self) -> int:
+        """Return the file's size; -1 if it is gone."""
+        try:
+            return self._system.lstat(self._path).st_size
+        except OSError:
+            return -1
+
+    async def wait(self, size: int) -> None:
+        """Return once the file's size is not ``size``, or the store is closed."""
+        while self.size() == size and not self._appended.closed:
+            if self._inotify is None:
+                with anyio.move_on_after(POLL_S):
+                    await self._appended.wait(self._path)
+                continue
+            with anyio.move_on_after(POLL_WITH_INOTIFY_S):
+                await anyio.wait_readable(self._inotify)
+            self._inotify.read(timeout=0)
+
+
+class Appended:
+    """Wakes whoever waits in this process for an append to a path."""
+
+    def __init__(self) -> None:
+        """Nobody waits."""
+        self.closed = False
+        self._events: dict[str, tuple[anyio.Event, int]] = {}
+
+    async def wait(self, path: str) -> None:
+        """Return at the next :meth:`tell` of ``path``."""
+        event, waiting = self._events.get(path) or (anyio.Event(), 0)
+        self._events[path] = event, waiting + 1
+        try:
+            await event.wait()
+        finally:
+            current = self._events.get(path)
+            if current is not None and current[0] is event:
+                if current[1] == 1:
+                    del self._events[path]
+                else:
+                    self._events[path] = event, current[1] - 1
+
+    def close(self) -> None:
+        """Wake everybody, for there will be no more."""
+        self.closed = True
+        for path in list(self._events):
+            self.tell(path)
+
+    def tell(self, path: str) -> None:
+        """Wake all who wait for ``path``."""
+        if self._events and (waited := self._events.pop(path, None)):
+            waited[0].set()
+
+
+def _prime() -> None:
+    """Have the library look for libc, which starts a process and takes tens of milliseconds, off the event loop."""
+    with contextlib.suppress(OSError):
+        inotify_simple.INotify().close()
+
+
+def _watch(path: str) -> "inotify_simple.INotify | None":
+    """Return an inotify instance on ``path``; ``None`` where the system has no more of them, or no such file."""
+    watched = None
+    try:
+        watched = inotify_simple.INotify(nonblocking=True)
+        watched.add_watch(path, _MASK)
+    except OSError:
+        if watched is not None:
+            watched.close()
+        return None
+    return watched

@@ -1,0 +1,178 @@
+"""Where things lie in a store's directory, and how they may be opened (FORMAT section 1).
+
+    <root>/<session_id>.jsonl            the log
+    <root>/<session_id>.trace.jsonl      its raw trace
+    <root>/<session_id>.torn-<offset>    bytes that a repair set aside (then ``-2``, ``-3``, … if the name was taken)
+
+Directories are made 0700 and files 0600, whatever the umask. Writers refuse symlinks, whatever is no regular file, and
+files with more than one hard link; readers refuse symlinks and whatever is no regular file.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Final
+
+from ...errors import CorruptLog, Damage, SessionNotFound, StoreFailed
+from ...ids import SessionId
+from .system import System
+
+LOG_SUFFIX: Final = ".jsonl"
+TRACE_SUFFIX: Final = ".trace.jsonl"
+_LOG_NAME: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,127})\.jsonl\Z", re.ASCII)
+
+
+class Layout:
+    """The paths of one store, and opening them by the rules."""
+
+    def __init__(self, root: Path, system: System) -> None:
+        """Lay the store out below ``root``, an absolute path."""
+        self.root = root
+        self._prefix = os.fspath(root) + os.sep
+        self._system = system
+        self._unflushed: list[Path] = []
+
+    def log_path(self, session_id: SessionId) -> str:
+        """The path of a session's log."""
+        return f"{self._prefix}{session_id}{LOG_SUFFIX}"
+
+    def trace_path(self, session_id: SessionId) -> str:
+        """The path of a session's trace."""
+        return f"{self._prefix}{session_id}{TRACE_SUFFIX}"
+
+    def torn_path(self, session_id: SessionId, offset: int, attempt: int) -> str:
+        """The path of the ``attempt``-th file, counted from 1, for bytes set aside at ``offset``."""
+        return f"{self._prefix}{session_id}.torn-{offset}" + ("" if attempt == 1 else f"-{attempt}")
+
+    def make_root(self, *, durable: bool) -> None:
+        """Make the store's directory, and those above it, where they are missing. Raises :class:`StoreFailed`."""
+        missing: list[Path] = []
+        path = self.root
+        try:
+            while not path.exists():
+                missing.append(path)
+                path = path.parent
+            for path in reversed(missing):
+                try:
+                    self._system.mkdir(os.fspath(path), 0o700)
+                except FileExistsError:
+                    continue
+                self._unflushed.append(path.parent)
+            while durable and self._unflushed:  # also those of an earlier call, which failed or was not durable
+                path = self._unflushed[0]
+                self._system.flush_directory(os.fspath(path))
+                del self._unflushed[0]
+        except OSError as error:
+            raise store_failed(error, path, "cannot make the store's directory") from error
+        if not self.root.is_dir():
+            raise StoreFailed("is no directory, so no store: give another path", path=self.root)
+
+    def is_taken(self, session_id: SessionId) -> bool:
+        """Tell whether a log, or anything else, has the session's name. Raises :class:`StoreFailed`."""
+        path = self.log_path(session_id)
+        try:
+            self._system.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise store_failed(error, path, "cannot read its state") from error
+        return True
+
+    def open_to_read(self, session_id: SessionId) -> int:
+        """Open a session's log to read. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
+        return self._open(self.log_path(session_id), os.O_RDONLY, session_id)[0]
+
+    def open_to_write(self, session_id: SessionId) -> tuple[int, os.stat_result]:
+        """Open a session's log to append. Raises as :meth:`open_to_read`; for hard links too."""
+        fd, status = self._open(self.log_path(session_id), os.O_RDWR | os.O_APPEND, session_id)
+        if status.st_nlink > 1:
+            self.close(fd)
+            raise _not_a_log(session_id, "it has a second hard link, so another name could change it: copy it instead")
+        return fd, status
+
+    def create(self, session_id: SessionId) -> tuple[int, os.stat_result] | None:
+        """Make an empty log and open it to append; ``None`` if the name is taken. Raises :class:`StoreFailed`."""
+        path = self.log_path(session_id)
+        try:
+            fd = self._system.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            return None
+        except OSError as error:
+            raise store_failed(error, path, "cannot make the log") from error
+        try:
+            self._system.fchmod(fd, 0o600)
+            return fd, self._system.fstat(fd)
+        except OSError as error:
+            self.close(fd)
+            raise store_failed(error, path, "cannot make the log") from error
+
+    def close(self, fd: int) -> None:
+        """Close what was only read, flushed already or opened in vain; it is closed whatever the system says."""
+        with contextlib.suppress(OSError):
+            self._system.close(fd)
+
+    def open_trace(self, session_id: SessionId) -> int:
+        """Open a session's trace to append, making it where it is missing. Raises :class:`StoreFailed`."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        return self._open(self.trace_path(session_id), flags, session_id)[0]
+
+    def sessions(self) -> list[SessionId]:
+        """Return the ids of all logs, last written first; none if the directory is not there yet."""
+        try:
+            with os.scandir(self.root) as found:
+                matches = [(entry, _LOG_NAME.match(entry.name)) for entry in found]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise store_failed(error, self.root, "cannot list the store") from error
+        dated: list[tuple[int, str]] = []
+        for entry, match in matches:
+            if match is None:
+                continue
+            try:
+                dated.append((-entry.stat(follow_symlinks=False).st_mtime_ns, match[1]))
+            except FileNotFoundError:
+                continue  # gone since it was listed
+            except OSError as error:
+                raise store_failed(error, Path(entry.path), "cannot read its state") from error
+        return [SessionId(name) for _, name in sorted(dated)]
+
+    def _open(self, path: str, flags: int, session_id: SessionId) -> tuple[int, os.stat_result]:
+        try:
+            fd = self._system.open(path, flags | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise SessionNotFound(session_id) from None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise _not_a_log(session_id, "it is a symbolic link: put the file itself there") from error
+            if error.errno in (errno.EISDIR, errno.ENXIO):
+                raise _not_a_log(session_id, "it is no regular file") from error
+            raise store_failed(error, path, "cannot open") from error
+        try:
+            status = self._system.fstat(fd)
+        except OSError as error:
+            self.close(fd)
+            raise store_failed(error, path, "cannot read its state") from error
+        if not stat.S_ISREG(status.st_mode):
+            self.close(fd)
+            raise _not_a_log(session_id, "it is no regular file")
+        return fd, status
+
+
+def store_failed(error: OSError, path: "str | Path", what: str, *, poisoned: bool = False) -> StoreFailed:
+    """Return the typed error for what the system refused."""
+    reason = error.strerror or str(error)
+    return StoreFailed(f"{what}: {reason}", path=Path(path), poisoned=poisoned)
+
+
+def _not_a_log(session_id: SessionId, reason: str) -> CorruptLog:
+    return CorruptLog(
+        f"what lies in the log's place is refused: {reason}",
+        damage=Damage.FILE,
+        seq=0,
+        offset=0,
+        session_id=session_id,
+    )

@@ -1,0 +1,234 @@
+"""The logs that are open for appending: a bounded number, the least recently used closed first; and committing to them.
+
+Everything here blocks and is for one thread at a time: the event loop's, or the group commit's worker.
+"""
+
+import errno
+import resource
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ...errors import HeadConflict, SessionExists, SessionLogError, StoreFailed
+from ...ids import SessionId
+from .commit import Commit, Fate
+from .layout import Layout, store_failed
+from .log_file import LogFile
+from .system import System
+
+OPEN_LOGS_MAX: Final = 512
+OPEN_LOGS_MIN: Final = 8
+FLUSH_EACH_MAX: Final = 4
+"""Up to here, files are flushed one by one; more of them with one call for the file system, where there is one."""
+
+
+class OpenLogs:
+    """Opens, keeps, commits to and flushes logs."""
+
+    def __init__(self, layout: Layout, system: System, *, durable: bool, line_bytes_max: int) -> None:
+        """Keep at most a quarter of the descriptors that the process may have, and at most ``OPEN_LOGS_MAX``."""
+        self._layout = layout
+        self._system = system
+        self._durable = durable
+        self._line_bytes_max = line_bytes_max
+        self._logs: OrderedDict[SessionId, LogFile] = OrderedDict()
+        self._poisoned: dict[SessionId, StoreFailed] = {}
+        self._unflushed: set[SessionId] = set()
+        self._root_made = False
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        quarter = OPEN_LOGS_MAX if limit == resource.RLIM_INFINITY else limit // 4
+        self.open_max = max(OPEN_LOGS_MIN, min(OPEN_LOGS_MAX, quarter))
+
+    def __len__(self) -> int:
+        """Return how many logs are open."""
+        return len(self._logs)
+
+    def commit(self, batch: Sequence[Commit]) -> None:
+        """Settle every commit of ``batch``: one write a log, then the fewest flushes. Never raises."""
+        by_session: dict[SessionId, list[Commit]] = {}
+        for commit in batch:
+            by_session.setdefault(commit.session_id, []).append(commit)
+        sessions = list(by_session.items())
+        for start in range(0, len(sessions), self.open_max):
+            written: list[tuple[LogFile, list[Commit]]] = []
+            for session_id, commits in sessions[start : start + self.open_max]:
+                self._write_session(session_id, commits, written)
+            if self._durable:
+                self._flush(written)
+            self._unflushed.clear()
+            for log, commits in written:
+                for commit in commits:
+                    if commit.error is None:
+                        commit.fate = Fate.DONE
+                if log.spent:
+                    self._forget(log.session_id)
+
+    def known(self, session_id: SessionId) -> LogFile | None:
+        """Return the open log of this session, if there is one."""
+        return self._logs.get(session_id)
+
+    def close(self) -> None:
+        """Close all."""
+        while self._logs:
+            self._close_oldest()
+
+    def _write_session(
+        self, session_id: SessionId, commits: list[Commit], written: list[tuple[LogFile, list[Commit]]]
+    ) -> None:
+        """Lock one log, check the conditions, write what meets them, unlock."""
+        try:
+            self._check_poisoned(session_id)
+            log = self._locked(session_id, commits)
+            if log is None:
+                for commit in commits:
+                    commit.fate = Fate.LOCKED
+                return
+            try:
+                accepted = _accept(log, commits)
+                if accepted:
+                    data = accepted[0].data if len(accepted) == 1 else b"".join([one.data for one in accepted])
+                    log.write(data, accepted[-1].head)
+                    written.append((log, accepted))
+                    self._unflushed.add(session_id)
+            except BaseException:
+                log.remove_if_empty()
+                raise
+            finally:
+                log.unlock()
+        except (SessionLogError, OSError) as error:
+            self._forget(session_id)
+            failure = error if isinstance(error, SessionLogError) else _unexpected(error, self._layout.root)
+            if isinstance(failure, StoreFailed) and failure.poisoned:
+                self._poisoned.setdefault(session_id, failure)
+            for commit in commits:
+                if commit.error is None:
+                    commit.fail(failure)
+
+    def _locked(self, session_id: SessionId, commits: Sequence[Commit]) -> LogFile | None:
+        """Return the log, locked and refreshed; ``None`` if another has the lock."""
+        while True:
+            may_create = any(commit.expected is None for commit in commits)
+            log = self._logs.get(session_id) or self._open(session_id, may_create=may_create)
+            if not log.try_lock():
+                return None
+            try:
+                if log.refresh():
+                    self._logs.move_to_end(session_id)
+                    return log
+            except BaseException:
+                log.unlock()
+                raise
+            self._forget(session_id)  # replaced between opening and locking: open what is there now
+
+    def _open(self, session_id: SessionId, *, may_create: bool) -> LogFile:
+        while len(self._logs) >= self.open_max:
+            self._close_oldest()
+        try:
+            log = self._open_now(session_id, may_create=may_create)
+        except StoreFailed as failure:
+            idle = self._logs.keys() - self._unflushed
+            if not _out_of_descriptors(failure) or not idle:
+                raise
+            for other in idle:  # the rest of this process holds more than we thought: make room, once
+                self._forget(other)
+            log = self._open_now(session_id, may_create=may_create)
+        self._logs[session_id] = log
+        return log
+
+    def _open_now(self, session_id: SessionId, *, may_create: bool) -> LogFile:
+        made = None
+        if may_create:
+            if not self._root_made:
+                self._layout.make_root(durable=self._durable)
+                self._root_made = True
+            made = self._layout.create(session_id)
+        fd, status = made or self._layout.open_to_write(session_id)
+        return LogFile(
+            fd,
+            status,
+            session_id=session_id,
+            layout=self._layout,
+            system=self._system,
+            line_bytes_max=self._line_bytes_max,
+        )
+
+    def _flush(self, written: Sequence[tuple[LogFile, list[Commit]]]) -> None:
+        """Make what was written durable; a log whose flush fails is poisoned, and that one alone."""
+        failed: dict[SessionId, OSError] = {}
+        logs = [log for log, _ in written]
+        if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, failed):
+            for log in logs:
+                try:
+                    self._system.flush(log.fd)
+                except OSError as error:
+                    failed[log.session_id] = error
+        unnamed = [log for log in logs if not log.name_flushed]
+        if unnamed:
+            try:
+                self._system.flush_directory(str(self._layout.root))
+            except OSError as error:
+                failed.update({log.session_id: error for log in unnamed})
+            else:
+                for log in unnamed:
+                    log.name_flushed = True
+        for log, commits in written:
+            cause = failed.get(log.session_id)
+            if cause is not None:
+                self._poison(log, commits, cause)
+
+    def _flush_together(self, logs: Sequence[LogFile], failed: dict[SessionId, OSError]) -> bool:
+        """Flush the file system; False where that is not to be had."""
+        try:
+            return self._system.flush_file_system(logs[0].fd)
+        except OSError as error:
+            failed.update({log.session_id: error for log in logs})
+            return True
+
+    def _poison(self, log: LogFile, commits: Sequence[Commit], cause: OSError) -> None:
+        reason = "the flush failed, so what is on the disk is unknown: close the store, open it again and read the log"
+        failure = store_failed(cause, log.path, reason, poisoned=True)
+        failure.__cause__ = cause
+        self._poisoned[log.session_id] = failure
+        self._forget(log.session_id)
+        for commit in commits:
+            commit.fail(failure)
+
+    def _check_poisoned(self, session_id: SessionId) -> None:
+        earlier = self._poisoned.get(session_id)
+        if earlier is not None:
+            raise StoreFailed(f"closed for writing since: {earlier.reason}", path=earlier.path, poisoned=True)
+
+    def _forget(self, session_id: SessionId) -> None:
+        log = self._logs.pop(session_id, None)
+        if log is not None:
+            log.close()
+
+    def _close_oldest(self) -> None:
+        self._logs.popitem(last=False)[1].close()
+
+
+def _accept(log: LogFile, commits: Sequence[Commit]) -> list[Commit]:
+    """Return the commits that chain onto ``log`` one after the other; the others end as conflicts."""
+    accepted: list[Commit] = []
+    head = log.head
+    for commit in commits:
+        if commit.expected == head:
+            accepted.append(commit)
+            head = commit.head
+        elif commit.creates:
+            commit.fail(SessionExists(commit.session_id))
+        else:
+            commit.fail(HeadConflict(commit.session_id, expected=commit.expected, found=head))
+    return accepted
+
+
+def _out_of_descriptors(failure: StoreFailed) -> bool:
+    cause = failure.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def _unexpected(error: OSError, root: Path) -> StoreFailed:
+    failure = store_failed(error, root, "the system refused")
+    failure.__cause__ = error
+    return failure

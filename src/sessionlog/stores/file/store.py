@@ -1,0 +1,279 @@
+"""The file store: each session one append-only JSON Lines file, as FORMAT lays it out.
+
+Durability is the store's word on what survives once ``append`` has returned: with ``"disk"`` power loss, with
+``"os"`` a killed process. ``"os"`` writes at once, on the event loop, for a write into the page cache is thirty
+times cheaper than the way to a thread and back; every 32nd append lets the loop turn. ``"disk"`` commits in groups
+on a worker thread.
+"""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeAlias
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from ...entries import Extension, encode_entry
+from ...errors import SessionLocked, StoreFailed
+from ...ids import EntryHash, Head, SessionId
+from ...record import LINE_BYTES_MAX, HashedEntry
+from ...store import check_commit, check_session_id
+from .commit import Commit, Fate, GroupCommit
+from .follow import Appended, Growth
+from .layout import Layout, store_failed
+from .open_logs import OpenLogs
+from .reading import LogReader, RawReader, settled_status
+from .system import System
+from .tail import read_tail
+from .trace import Traces
+
+Durability: TypeAlias = Literal["disk", "os"]
+"""What a returned append survives: ``"disk"`` power loss, ``"os"`` a killed process."""
+
+LOCK_WAIT_S: Final = 5.0
+INLINE_BYTES_MAX: Final = 256 * 1024
+"""Larger commits go to a worker thread, also with ``"os"``: copying them would hold the event loop up."""
+APPENDS_PER_YIELD: Final = 32
+_LOCK_RETRY_FIRST_S: Final = 0.0005
+_LOCK_RETRY_MAX_S: Final = 0.02
+
+
+class FileStore:
+    """Keeps each session in ``<root>/<session_id>.jsonl``. Linux and macOS.
+
+    Any number of tasks, stores and processes may append to the same sessions. Use it from one event loop; a process
+    forked while it is open must make its own.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        durability: Durability = "disk",
+        *,
+        line_bytes_max: int = LINE_BYTES_MAX,
+        lock_wait_s: float = LOCK_WAIT_S,
+        system: System | None = None,
+    ) -> None:
+        """Keep sessions below ``root``, which the first append makes if it is missing; nothing is touched before.
+
+        ``lock_wait_s`` is how long an append waits for a lock that another process holds; ``system`` is for tests.
+        """
+        if sys.platform == "win32":
+            raise StoreFailed("FileStore needs the file locks of Linux or macOS: use MemoryStore, or WSL")
+        if durability not in ("disk", "os"):
+            raise ValueError(f"durability is 'disk' or 'os', not {durability!r}")
+        self._root = Path(os.path.abspath(root))
+        self._durability: Durability = durability
+        self._line_bytes_max = line_bytes_max
+        self._lock_wait_s = lock_wait_s
+        self._system = System() if system is None else system
+        self._layout = Layout(self._root, self._system)
+        durable = durability == "disk"
+        self._logs = OpenLogs(self._layout, self._system, durable=durable, line_bytes_max=line_bytes_max)
+        self._group = GroupCommit(self._logs.commit)
+        self._traces = Traces(self._layout, self._system)
+        self._inline = not durable
+        self._since_yield = 0
+        self._appended = Appended()
+        self._pid = os.getpid()
+        self._closed = False
+
+    @property
+    def root(self) -> Path:
+        """The store's directory, absolute."""
+        return self._root
+
+    @property
+    def durability(self) -> Durability:
+        """What a returned append survives: ``"disk"`` power loss, ``"os"`` a killed process."""
+        return self._durability
+
+    @property
+    def line_bytes_max(self) -> int:
+        """The longest record line, in bytes without LF, that this store takes and reads."""
+        return self._line_bytes_max
+
+    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+        """Make the session with its first records in one commit.
+
+        Raises :class:`SessionExists`, and as :meth:`append`.
+        """
+        expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
+        await self._commit(Commit(session_id, expected, records, creates=True))
+
+    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+        """Append ``records`` in one commit, if they chain onto the head; see :meth:`sessionlog.Store.append`.
+
+        After a crash of the machine or a kill in the middle of it, the first records of an unacknowledged commit may be
+        there without the others; each of them is whole.
+        """
+        expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
+        await self._commit(Commit(session_id, expected, records, creates=False))
+
+    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+        """Return every record, verified, read on a worker thread."""
+        reader = self._reader(session_id)
+
+        def read_whole() -> list[HashedEntry]:
+            records: list[HashedEntry] = []
+            while True:
+                step = reader.step_blocking()
+                records += step.records
+                if step.fault is not None:
+                    raise step.fault
+                if step.at_end:
+                    return records
+
+        return await anyio.to_thread.run_sync(read_whole)
+
+    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind position ``after``, verified; holds 1 MiB, or one record if that is longer."""
+        first = 0 if after is None else after + 1
+        reader = self._reader(session_id)
+        while True:
+            step = await reader.step()
+            for record in step.records:
+                if record.seq >= first:
+                    yield record
+            if step.fault is not None:
+                raise step.fault
+            if step.at_end:
+                return
+
+    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream as :meth:`read`, then wait for more, by whichever process; see :mod:`sessionlog.stores.file.follow`.
+
+        Close it when you stop (``contextlib.aclosing``). Raises :class:`CorruptLog` too where the file is replaced
+        or cut below what was streamed.
+        """
+        first = 0 if after is None else after + 1
+        reader = self._reader(session_id)
+        async with Growth(self._system, self._layout.log_path(session_id), self._appended) as growth:
+            while True:
+                size = growth.size()
+                step = await reader.step()
+                for record in step.records:
+                    if record.seq >= first:
+                        yield record
+                if step.fault is not None:
+                    raise step.fault
+                if step.at_end:
+                    await growth.wait(size)
+                    self._check_usable()
+
+    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+        """Stream the log's bytes as they lie there, unverified, in chunks of up to 1 MiB."""
+        self._check_usable()
+        reader = RawReader(self._layout, self._system, check_session_id(session_id))
+        while data := await reader.step():
+            yield data
+
+    async def read_head(self, session_id: SessionId) -> Head | None:
+        """Return the last record's position and hash; reads the file's end only."""
+        self._check_usable()
+        check_session_id(session_id)
+        await anyio.lowlevel.checkpoint()
+        log = None if self._group.busy else self._logs.known(session_id)
+        if log is not None and log.is_current():
+            return log.head
+        return await anyio.to_thread.run_sync(self._read_head_blocking, session_id)
+
+    async def read_head_hash(self, session_id: SessionId) -> EntryHash | None:
+        """Return the last record's hash."""
+        head = await self.read_head(session_id)
+        return None if head is None else head.hash
+
+    async def list_sessions(self) -> list[SessionId]:
+        """Return the ids of all sessions, last written first; none while the directory is not there."""
+        self._check_usable()
+        return await anyio.to_thread.run_sync(self._layout.sessions)
+
+    async def exists(self, session_id: SessionId) -> bool:
+        """Tell whether there is a log, or anything in its place."""
+        self._check_usable()
+        check_session_id(session_id)
+        await anyio.lowlevel.checkpoint()
+        return self._layout.is_taken(session_id)
+
+    async def append_trace(self, session_id: SessionId, trace_entry: Any) -> None:
+        """Add a JSON value, one line, to ``<session_id>.trace.jsonl``; unchained, not flushed."""
+        self._check_usable()
+        check_session_id(session_id)
+        encode_entry(Extension(ts=0, domain="trace", payload=trace_entry))
+        await anyio.lowlevel.checkpoint()
+        self._traces.append(session_id, trace_entry)
+
+    async def aclose(self) -> None:
+        """Wait for the commits that were accepted, then close every file."""
+        self._closed = True
+        self._appended.close()
+        await self._group.wait_idle()
+        self._logs.close()
+        self._traces.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        await self.aclose()
+
+    async def _commit(self, commit: Commit) -> None:
+        """Get ``commit`` settled; wait for another process's lock within the budget."""
+        self._check_usable()
+        deadline = None
+        pause = _LOCK_RETRY_FIRST_S
+        while True:
+            await self._settle(commit)
+            if commit.fate is Fate.DONE:
+                break
+            now = anyio.current_time()
+            deadline = now + self._lock_wait_s if deadline is None else deadline
+            if now >= deadline:
+                raise SessionLocked(commit.session_id, waited_s=self._lock_wait_s)
+            await anyio.sleep(min(pause, deadline - now))
+            pause = min(pause * 2, _LOCK_RETRY_MAX_S)
+            self._check_usable()
+        if commit.error is not None:
+            raise commit.error
+        self._appended.tell(self._layout.log_path(commit.session_id))
+
+    async def _settle(self, commit: Commit) -> None:
+        """Commit on the spot where that is cheap and allowed, else with the group."""
+        if self._inline:
+            self._since_yield += 1
+            if self._since_yield >= APPENDS_PER_YIELD:
+                self._since_yield = 0
+                await anyio.lowlevel.checkpoint()
+            if not self._group.busy and commit.size <= INLINE_BYTES_MAX:
+                self._logs.commit((commit,))
+                return
+        await self._group.submit(commit)
+
+    def _reader(self, session_id: SessionId) -> LogReader:
+        self._check_usable()
+        check_session_id(session_id)
+        return LogReader(self._layout, self._system, session_id, line_bytes_max=self._line_bytes_max)
+
+    def _read_head_blocking(self, session_id: SessionId) -> Head | None:
+        fd = self._layout.open_to_read(session_id)
+        try:
+            size = settled_status(self._system, fd).st_size
+            return read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max).head
+        except OSError as error:
+            raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
+        finally:
+            self._layout.close(fd)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise StoreFailed("the store is closed: open it again", path=self._root)
+        if os.getpid() != self._pid:
+            raise StoreFailed("the store was opened by the parent process: open one of your own", path=self._root)

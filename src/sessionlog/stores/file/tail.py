@@ -1,0 +1,81 @@
+"""The end of a log, found without reading the rest: what makes heads and appends cost the same at any length."""
+
+import contextlib
+from typing import Final, NamedTuple
+
+from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session
+from ...entries import FORMAT
+from ...errors import CorruptLog
+from ...ids import Head, SessionId
+from ...record import parse_record
+from .system import System
+
+_BLOCK_BYTES: Final = 16 * 1024
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class Tail(NamedTuple):
+    """Where a log ends: its head, the byte behind the last LF, and the file's size at that moment."""
+
+    head: Head | None
+    end: int
+    size: int
+
+
+def read_tail(system: System, fd: int, session_id: SessionId, size: int, *, line_bytes_max: int) -> Tail:
+    """Return the tail of the log open at ``fd``, ``size`` bytes long.
+
+    The last record's own hash is checked, and that the first one binds the log to ``session_id``; the chain between
+    is the readers' business. Where that fails, the log is scanned from its start so that the error names the first
+    bad record. Raises :class:`CorruptLog`.
+    """
+    last = _last_line(system, fd, size, line_bytes_max)
+    if last is None:
+        return Tail(None, 0, size)
+    line, end = last
+    first = line if end == len(line) + 1 else system.pread(fd, BINDING_BYTES_MAX, 0)
+    head: Head | None = None
+    if bound_session(first[:BINDING_BYTES_MAX]) == (FORMAT, session_id):
+        with contextlib.suppress(CorruptLog):
+            head = parse_record(line).head
+    if head is None or (head.seq == 0) is not (end == len(line) + 1):
+        head = scan(system, fd, session_id, end, line_bytes_max=line_bytes_max).head
+    return Tail(head, end, size)
+
+
+def scan(
+    system: System,
+    fd: int,
+    session_id: SessionId,
+    end: int,
+    *,
+    line_bytes_max: int,
+    head: Head | None = None,
+    offset: int = 0,
+) -> LogScanner:
+    """Check the log from ``offset``, behind ``head``, up to byte ``end``. Raises :class:`CorruptLog`."""
+    scanner = LogScanner(session_id, head=head, offset=offset, line_bytes_max=line_bytes_max)
+    while offset < end:
+        data = system.pread(fd, min(_CHUNK_BYTES, end - offset), offset)
+        if not data:
+            break
+        scanner.feed_into(data, None)
+        offset += len(data)
+    return scanner
+
+
+def _last_line(system: System, fd: int, size: int, line_bytes_max: int) -> tuple[bytes, int] | None:
+    """Return the last line that ends in LF, without it, and the byte behind its LF; ``None`` if there is none."""
+    block_bytes = _BLOCK_BYTES
+    start, data = size, b""
+    while start > 0:
+        wanted = min(block_bytes, start)
+        start -= wanted
+        data = system.pread(fd, wanted, start) + data
+        last = data.rfind(b"\n")
+        if last >= 0:
+            before = data.rfind(b"\n", 0, last)
+            if before >= 0 or start == 0 or last > line_bytes_max:
+                return data[before + 1 : last], start + last + 1
+        block_bytes *= 2
+    return None

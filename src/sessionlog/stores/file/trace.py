@@ -1,0 +1,64 @@
+"""Raw traces beside the logs: one JSON value a line, for debugging. Unchained, unflushed, never read by the store."""
+
+from collections import OrderedDict
+from typing import Any, Final
+
+import msgspec
+
+from ...ids import SessionId
+from .layout import Layout, store_failed
+from .repair import write_all
+from .system import System
+
+OPEN_TRACES_MAX: Final = 16
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Traces:
+    """The traces that are open, a bounded number."""
+
+    def __init__(self, layout: Layout, system: System) -> None:
+        """Open nothing yet."""
+        self._layout = layout
+        self._system = system
+        self._open: OrderedDict[SessionId, int] = OrderedDict()
+
+    def append(self, session_id: SessionId, value: Any) -> None:
+        """Add a line. A line that a crash left unfinished is ended first, so that nothing is glued to it."""
+        path = self._layout.trace_path(session_id)
+        fd = self._open.pop(session_id, None)
+        try:
+            start = b""
+            if fd is None:
+                fd, start = self._open_trace(session_id)
+            self._open[session_id] = fd
+            write_all(self._system, fd, start + _encode(value) + b"\n")
+        except OSError as error:
+            self._close(session_id)
+            raise store_failed(error, path, "cannot append to the trace") from error
+
+    def close(self) -> None:
+        """Close all."""
+        for session_id in list(self._open):
+            self._close(session_id)
+
+    def _open_trace(self, session_id: SessionId) -> tuple[int, bytes]:
+        while len(self._open) >= OPEN_TRACES_MAX:
+            self._layout.close(self._open.popitem(last=False)[1])
+        if not self._layout.root.is_dir():
+            self._layout.make_root(durable=False)
+        fd = self._layout.open_trace(session_id)
+        try:
+            self._system.fchmod(fd, 0o600)
+            size = self._system.fstat(fd).st_size
+            unfinished = size > 0 and self._system.pread(fd, 1, size - 1) != b"\n"
+        except OSError:
+            self._layout.close(fd)
+            raise
+        return fd, b"\n" if unfinished else b""
+
+    def _close(self, session_id: SessionId) -> None:
+        fd = self._open.pop(session_id, None)
+        if fd is not None:
+            self._layout.close(fd)

@@ -1,0 +1,157 @@
+"""A store in memory: the model that every other store is compared with.
+
+Keeps every promise of :mod:`sessionlog.store` as long as the process lives; for one event loop, not for threads.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+
+from ..entries import Extension, encode_entry
+from ..errors import HeadConflict, SessionExists, SessionNotFound, StoreFailed
+from ..ids import EntryHash, Head, SessionId
+from ..record import LINE_BYTES_MAX, HashedEntry
+from ..store import check_commit, check_session_id
+
+
+class MemoryStore:
+    """Keeps sessions in memory."""
+
+    def __init__(self, *, line_bytes_max: int = LINE_BYTES_MAX) -> None:
+        """Make an empty store."""
+        self._line_bytes_max = line_bytes_max
+        self._logs: dict[SessionId, list[HashedEntry]] = {}
+        self._traces: dict[SessionId, list[Any]] = {}
+        self._grown: dict[SessionId, anyio.Event] = {}
+        self._closed = False
+
+    @property
+    def line_bytes_max(self) -> int:
+        """The longest record line that this store takes."""
+        return self._line_bytes_max
+
+    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+        """Make the session with its first records in one commit."""
+        expected = await self._ready(session_id, records)
+        if self._logs.get(session_id):
+            raise SessionExists(session_id)
+        self._commit(session_id, expected, records)
+
+    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+        """Append ``records`` in one atomic commit, if they chain onto the head."""
+        expected = await self._ready(session_id, records)
+        self._commit(session_id, expected, records)
+
+    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+        """Return every record."""
+        await anyio.lowlevel.checkpoint()
+        return list(self._log(session_id))
+
+    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind position ``after``."""
+        await anyio.lowlevel.checkpoint()
+        for record in self._log(session_id)[0 if after is None else after + 1 :]:
+            yield record
+
+    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind position ``after``, then wait for more."""
+        await anyio.lowlevel.checkpoint()
+        position = 0 if after is None else after + 1
+        while True:
+            log = self._log(session_id)
+            if position >= len(log):
+                await self._grown.setdefault(session_id, anyio.Event()).wait()
+                continue
+            yield log[position]
+            position += 1
+
+    async def read_head(self, session_id: SessionId) -> Head | None:
+        """Return the last record's position and hash."""
+        await anyio.lowlevel.checkpoint()
+        log = self._log(session_id)
+        return log[-1].head if log else None
+
+    async def read_head_hash(self, session_id: SessionId) -> EntryHash | None:
+        """Return the last record's hash."""
+        head = await self.read_head(session_id)
+        return None if head is None else head.hash
+
+    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+        """Stream the log's bytes."""
+        await anyio.lowlevel.checkpoint()
+        for record in list(self._log(session_id)):
+            yield record.line + b"\n"
+
+    async def list_sessions(self) -> list[SessionId]:
+        """Return the ids of all sessions, last activity first."""
+        await anyio.lowlevel.checkpoint()
+        self._check_open()
+        return list(reversed(self._logs))
+
+    async def exists(self, session_id: SessionId) -> bool:
+        """Tell whether the session is there."""
+        await anyio.lowlevel.checkpoint()
+        self._check_open()
+        return check_session_id(session_id) in self._logs
+
+    async def append_trace(self, session_id: SessionId, trace_entry: Any) -> None:
+        """Add a JSON value to the session's raw trace."""
+        await anyio.lowlevel.checkpoint()
+        self._check_open()
+        encode_entry(Extension(ts=0, domain="trace", payload=trace_entry))
+        self._traces.setdefault(check_session_id(session_id), []).append(trace_entry)
+
+    async def aclose(self) -> None:
+        """Refuse further calls."""
+        await anyio.lowlevel.checkpoint()
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        for grown in self._grown.values():  # whoever follows wakes up and is told
+            grown.set()
+
+    async def _ready(self, session_id: SessionId, records: Sequence[HashedEntry]) -> Head | None:
+        expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
+        await anyio.lowlevel.checkpoint()
+        self._check_open()
+        return expected
+
+    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+        """Check the condition and write, with no await in between."""
+        log = self._logs.get(session_id, [])
+        found = log[-1].head if log else None
+        if found is None and expected is not None and session_id not in self._logs:
+            raise SessionNotFound(session_id)
+        if found != expected:
+            raise HeadConflict(session_id, expected=expected, found=found)
+        self._logs.pop(session_id, None)  # and in again: the last in the order of activity
+        self._logs[session_id] = log
+        log.extend(records)
+        grown = self._grown.pop(session_id, None)
+        if grown is not None:
+            grown.set()
+
+    def _log(self, session_id: SessionId) -> list[HashedEntry]:
+        self._check_open()
+        try:
+            return self._logs[check_session_id(session_id)]
+        except KeyError:
+            raise SessionNotFound(session_id) from None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed("the store is closed: open it again")
