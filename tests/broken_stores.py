@@ -7,6 +7,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -233,8 +234,9 @@ class CutsLargeRecords(SharedMemoryStore):
     """Gives large records back cut short in the raw bytes."""
 
     async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
-        async for data in super().read_raw(session_id):
-            yield data[:100_000]
+        async with aclosing(super().read_raw(session_id)) as parts:
+            async for data in parts:
+                yield data[:100_000]
 
 
 class FoldsCase(SharedMemoryStore):
@@ -284,8 +286,9 @@ class CountsPositionsFromOne(SharedMemoryStore):
     """``after`` is off by one."""
 
     async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async for record in super().read(session_id, after=after if after is None else after - 1):
-            yield record
+        async with aclosing(super().read(session_id, after=after if after is None else after - 1)) as records:
+            async for record in records:
+                yield record
 
 
 class LocksWhileReading(SharedMemoryStore):
@@ -296,9 +299,10 @@ class LocksWhileReading(SharedMemoryStore):
         self._reading: set[SessionId] = set()
 
     async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async for record in super().read(session_id, after=after):
-            self._reading.add(session_id)
-            yield record
+        async with aclosing(super().read(session_id, after=after)) as records:
+            async for record in records:
+                self._reading.add(session_id)
+                yield record
         self._reading.discard(session_id)
 
     def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
@@ -313,9 +317,10 @@ class ReadsAhead(SharedMemoryStore):
     async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         count = len(self._log(session_id)) if session_id in self._logs else 0
         last: HashedEntry | None = None
-        async for record in super().read(session_id, after=after):
-            last = record
-            yield record
+        async with aclosing(super().read(session_id, after=after)) as records:
+            async for record in records:
+                last = record
+                yield record
         if last is not None and len(self._log(session_id)) > count:
             yield last
 
@@ -335,8 +340,9 @@ class NeverWakes(SharedMemoryStore):
     """A follower sees what is there, and never what comes."""
 
     async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async for record in self.read(session_id, after=after):
-            yield record
+        async with aclosing(self.read(session_id, after=after)) as records:
+            async for record in records:
+                yield record
         await anyio.sleep_forever()
 
 
@@ -344,8 +350,9 @@ class EndsFollowing(SharedMemoryStore):
     """A follower ends at the end of the log instead of waiting."""
 
     async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async for record in self.read(session_id, after=after):
-            yield record
+        async with aclosing(self.read(session_id, after=after)) as records:
+            async for record in records:
+                yield record
 
 
 class WakesOneFollower(SharedMemoryStore):
@@ -356,10 +363,11 @@ class WakesOneFollower(SharedMemoryStore):
         self._taken: set[int] = set()
 
     async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async for record in super().follow(session_id, after=after):
-            if record.seq not in self._taken:
-                self._taken.add(record.seq)
-                yield record
+        async with aclosing(super().follow(session_id, after=after)) as records:
+            async for record in records:
+                if record.seq not in self._taken:
+                    self._taken.add(record.seq)
+                    yield record
 
 
 class FollowsDeafly(SharedMemoryStore):
@@ -368,9 +376,10 @@ class FollowsDeafly(SharedMemoryStore):
     async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         while True:
             try:
-                async for record in super().follow(session_id, after=after):
-                    yield record
-                    after = record.seq
+                async with aclosing(super().follow(session_id, after=after)) as records:
+                    async for record in records:
+                        yield record
+                        after = record.seq
             except StoreFailed:
                 await anyio.sleep_forever()
 
@@ -524,8 +533,9 @@ class BreaksWhenReadIsCancelled(SharedMemoryStore):
 
     async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         try:
-            async for record in super().follow(session_id, after=after):
-                yield record
+            async with aclosing(super().follow(session_id, after=after)) as records:
+                async for record in records:
+                    yield record
         except anyio.get_cancelled_exc_class():
             self._broken = True
             raise
@@ -621,7 +631,7 @@ class ServesAnything(SharedMemoryStore):
 class ChecksHashesOnly(SharedMemoryStore):
     """Verifies each record by itself, and no chain."""
 
-    def _check(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    def _check(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:  # noqa: ARG002
         for record in records:
             parse_record(record.line)
 

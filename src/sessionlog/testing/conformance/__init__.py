@@ -12,8 +12,8 @@ raises ``AssertionError``, saying what was expected and found, when not. Use any
 there (``line_bytes_max``), so that the checks at the limit stay quick. What not every store can do is declared
 in :class:`Capabilities`, never guessed.
 
-No check depends on time: none sleeps, and waiting for what must happen ends after ``patience_s``, a minute, only to
-fail.
+No check depends on time: none sleeps, and waiting for what must happen ends after a minute or more, only
+to fail.
 """
 
 import functools
@@ -23,7 +23,6 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ._cancelling import (
-    Stepped,
     check_asyncio_task_cancel,
     check_asyncio_task_cancel_beside_others,
     check_asyncio_task_cancel_of_session_log,
@@ -224,3 +223,78 @@ def _bound(check: EditingCheck, edit_bytes: EditBytes) -> Check:
         await check(make_store, edit_bytes)
 
     return bound
+
+
+__all__ = [
+    "ALL_CHECKS",
+    "CHECKS",
+    "EDITING_CHECKS",
+    "PERSISTENT_CHECKS",
+    "SEVERAL_HANDLES_CHECKS",
+    "Capabilities",
+    "Check",
+    "EditBytes",
+    "EditingCheck",
+    "MakeStore",
+    "check_append_chains_on",
+    "check_append_makes_session",
+    "check_append_to_missing_session",
+    "check_asyncio_task_cancel",
+    "check_asyncio_task_cancel_beside_others",
+    "check_asyncio_task_cancel_of_session_log",
+    "check_asyncio_timeout",
+    "check_asyncio_timeout_beside_others",
+    "check_asyncio_timeout_ends_with_block",
+    "check_batch_is_read_whole",
+    "check_broken_batch_writes_nothing",
+    "check_bytes_are_kept",
+    "check_cancelled_append",
+    "check_cancelled_append_beside_others",
+    "check_cancelled_batch",
+    "check_cancelled_create",
+    "check_cancelled_follow",
+    "check_cancelled_reads",
+    "check_changed_record_is_not_served",
+    "check_close_settles_appends",
+    "check_close_waits_for_commits",
+    "check_closed_store_refuses",
+    "check_create_existing_writes_nothing",
+    "check_create_session",
+    "check_damaged_end_refuses_appends",
+    "check_empty_append_is_refused",
+    "check_empty_log_has_no_head",
+    "check_failure_stays_alone",
+    "check_follow_across_handles",
+    "check_follow_each_position",
+    "check_follow_ends_by_cancellation",
+    "check_follow_ends_with_store",
+    "check_foreign_first_record_writes_nothing",
+    "check_gap_writes_nothing",
+    "check_handles_race",
+    "check_handles_see_each_other",
+    "check_invalid_ids_are_refused",
+    "check_large_records",
+    "check_left_store_refuses",
+    "check_line_limit",
+    "check_list_order",
+    "check_many_sessions_at_once",
+    "check_missing_session_is_told",
+    "check_moved_records_are_not_served",
+    "check_one_creator",
+    "check_one_winner",
+    "check_order_of_one_task",
+    "check_racing_writers",
+    "check_read_after_each_position",
+    "check_read_during_appends",
+    "check_read_stopped_early",
+    "check_reopened_store_has_all",
+    "check_second_first_record_writes_nothing",
+    "check_session_log_head_after_cancel",
+    "check_several_followers",
+    "check_shared_session_log",
+    "check_stale_head_writes_nothing",
+    "check_torn_tail_is_no_error",
+    "check_trace_leaves_log_alone",
+    "check_valid_ids_are_distinct",
+    "checks_for",
+]

@@ -1,15 +1,9 @@
-"""Checks of cancellation: at every point at which an operation gives way, wholly in or wholly out.
+"""Checks of cancellation: at every moment of an operation, wholly in or wholly out."""
 
-:class:`Stepped` counts the moments at which a call is suspended, so that a check can cancel it at the first, the second
-and so on until the call ends with fewer. That is every await point there is, whatever the machine's speed. What goes on
-during one suspension is met by cancelling from outside too, after one turn of the event loop, after two and so on.
-"""
-
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -28,213 +22,33 @@ from ._kit import (
     expect,
     expect_absent,
     expect_log,
-    fail,
     first_record,
     new_log,
     next_record,
     take,
     within_patience,
 )
-
-SUSPENSIONS_MAX: Final = 100
-"""A call that is suspended more often than this, which only polling ones are, is cancelled at the first so many."""
-TURNS_MAX: Final = 24
-"""How many turns of the event loop a call is given at most before it is cancelled from outside."""
-
-_T = TypeVar("_T")
-
-
-class Stepped(Generic[_T]):
-    """Awaits ``call``, telling ``on_suspension`` the number, from 1, of each suspension just before it happens."""
-
-    def __init__(self, call: Coroutine[Any, Any, _T], on_suspension: Callable[[int], None]) -> None:
-        """Run nothing yet."""
-        self._call = call
-        self._on_suspension = on_suspension
-
-    def __await__(self) -> Generator[Any, Any, _T]:
-        """Pass everything through between ``call`` and the event loop."""
-        steps = self._call.__await__()
-        number = 0
-        resume: Callable[[], Any] = steps.__next__
-        while True:
-            try:
-                wanted = resume()
-            except StopIteration as end:
-                result: _T = end.value
-                return result
-            number += 1
-            self._on_suspension(number)
-            try:
-                sent = yield wanted
-            except BaseException as error:  # noqa: BLE001 - cancellations too: all of it is for the call
-                resume = _throwing(steps, error)
-            else:
-                resume = _sending(steps, sent)
-
-
-def _sending(steps: Generator[Any, Any, Any], value: object) -> Callable[[], Any]:
-    return lambda: steps.send(value)
-
-
-def _throwing(steps: Generator[Any, Any, Any], error: BaseException) -> Callable[[], Any]:
-    return lambda: steps.throw(error)
-
-
-_Call: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
-_Wrap: TypeAlias = Callable[[Coroutine[Any, Any, object]], Awaitable[object]]
-_Moment: TypeAlias = Callable[[int, Callable[[], None]], AbstractAsyncContextManager[_Wrap]]
-"""Calls a function at the N-th moment of the one call that is awaited, wrapped, in the block."""
-
-
-@asynccontextmanager
-async def _at_suspension(number: int, fire: Callable[[], None]) -> AsyncGenerator[_Wrap, None]:
-    """Fire just before the call is suspended for the ``number``-th time."""
-
-    def on_suspension(now: int) -> None:
-        if now == number:
-            fire()
-
-    yield lambda call: Stepped(call, on_suspension)
-
-
-@asynccontextmanager
-async def _after_turns(number: int, fire: Callable[[], None]) -> AsyncGenerator[_Wrap, None]:
-    """Fire from outside after ``number`` turns of the event loop: also in the middle of a long suspension."""
-    if _on_asyncio():
-        loop = asyncio.get_running_loop()
-        left = number
-
-        def turn() -> None:
-            nonlocal left
-            left -= 1
-            if left:
-                loop.call_soon(turn)
-            else:
-                fire()
-
-        loop.call_soon(turn)
-        yield lambda call: call
-        return
-
-    async def turns() -> None:
-        for _ in range(number):
-            await anyio.lowlevel.checkpoint()
-        fire()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(turns)
-        yield lambda call: call
-        tasks.cancel_scope.cancel()
-
-
-class _Attempt:
-    """What became of a call that was cancelled at one of its moments."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.returned = False
-        self.surfaced = False
-
-
-_Attempts: TypeAlias = Callable[[_Call, _Moment, int], Awaitable[_Attempt]]
-
-
-async def _cancel_scope(call: _Call, moment: _Moment, number: int) -> _Attempt:
-    """Cancel through a scope of anyio."""
-    attempt = _Attempt()
-    scope = anyio.CancelScope()
-
-    def fire() -> None:
-        if not attempt.returned:
-            attempt.cancelled = True
-            scope.cancel()
-
-    async with moment(number, fire) as wrap:
-        with scope:
-            await wrap(call())
-            attempt.returned = True
-            await anyio.lowlevel.checkpoint()
-        attempt.surfaced = scope.cancelled_caught
-    return attempt
-
-
-async def _cancel_task(call: _Call, moment: _Moment, number: int) -> _Attempt:
-    """Cancel through ``task.cancel()`` of asyncio, which is said once."""
-    attempt = _Attempt()
-
-    async def run(wrap: _Wrap) -> None:
-        await wrap(call())
-        attempt.returned = True
-        await _turn_asyncio()
-
-    def fire() -> None:
-        if not attempt.returned:
-            attempt.cancelled = True
-            task.cancel("by the check")
-
-    async with moment(number, fire) as wrap:
-        task = asyncio.create_task(run(wrap))
-        await asyncio.wait([task])
-    attempt.surfaced = task.cancelled()
-    if not attempt.surfaced:
-        task.result()
-    return attempt
-
-
-async def _time_out(call: _Call, moment: _Moment, number: int) -> _Attempt:
-    """Cancel through ``asyncio.timeout``, with an await behind the call to time out at."""
-    return await _time_out_in_task(call, moment, number, await_behind=True)
-
-
-async def _time_out_at_last(call: _Call, moment: _Moment, number: int) -> _Attempt:
-    """Cancel through ``asyncio.timeout`` whose last await the call is: nothing may be left over behind it."""
-    return await _time_out_in_task(call, moment, number, await_behind=False)
-
-
-async def _time_out_in_task(call: _Call, moment: _Moment, number: int, *, await_behind: bool) -> _Attempt:
-    attempt = _Attempt()
-    timeout = asyncio.timeout(None)
-
-    def fire() -> None:
-        if not attempt.returned:
-            attempt.cancelled = True
-            timeout.reschedule(asyncio.get_running_loop().time())
-
-    async def run() -> None:
-        try:
-            async with timeout, moment(number, fire) as wrap:
-                await wrap(call())
-                attempt.returned = True
-                if await_behind:
-                    await _turn_asyncio()
-        except TimeoutError:
-            attempt.surfaced = True
-        await _turn_asyncio()
-
-    task = asyncio.create_task(run())
-    await asyncio.wait([task])
-    if task.cancelled():
-        fail("the task behind its timeout", expected="not cancelled", found="cancelled")
-    task.result()
-    if not await_behind:
-        attempt.surfaced = attempt.cancelled  # there is no checkpoint at which it could
-    return attempt
-
-
-async def _turn_asyncio() -> None:
-    for _ in range(3):
-        await asyncio.sleep(0)
+from ._moments import (
+    MOMENTS,
+    SUSPENSIONS_MAX,
+    Attempts,
+    at_suspension,
+    cancel_scope,
+    cancel_task,
+    on_asyncio,
+    time_out,
+    time_out_at_last,
+)
 
 
 async def _append_at_every_moment(
-    make_store: MakeStore, attempts: _Attempts, *, beside: bool = False, batch: int = 1
+    make_store: MakeStore, attempts: Attempts, *, beside: bool = False, batch: int = 1
 ) -> None:
     """Cancel appends at each moment; ``beside``: while others append to another session."""
     async with make_store() as store:
-        for moment, number_max in _MOMENTS.items():
-            session_id = SessionId(f"cancelled{moment.__name__}")
-            other_id = SessionId(f"other{moment.__name__}")
+        for moment, number_max in MOMENTS.items():
+            session_id = SessionId(f"cancelled-{moment.__name__}")
+            other_id = SessionId(f"other-{moment.__name__}")
             log, other_log = new_log(1, session_id), new_log(1, other_id)
             await store.create_session(session_id, log)
             await store.create_session(other_id, other_log)
@@ -242,7 +56,7 @@ async def _append_at_every_moment(
                 records = chain_onto(log[-1].head, batch, f"{number}-")
                 more = chain_onto(other_log[-1].head, 3, f"{number}-") if beside else []
                 call = partial(store.append, session_id, *records)
-                what = f"an append cancelled {moment.__name__.strip('_')} {number}"
+                what = f"an append cancelled {moment.__name__} {number}"
                 with within_patience(what):
                     async with _appending(store, other_id, more):
                         attempt = await attempts(call, moment, number)
@@ -258,18 +72,18 @@ async def _append_at_every_moment(
             await expect_log("the other session", store, other_id, other_log)
 
 
-async def _session_log_at_every_moment(make_store: MakeStore, attempts: _Attempts) -> None:
+async def _session_log_at_every_moment(make_store: MakeStore, attempts: Attempts) -> None:
     """Cancel appends through a SessionLog at each moment."""
     async with make_store() as store:
-        for moment, number_max in _MOMENTS.items():
-            session_id = SessionId(f"session{moment.__name__}")
+        for moment, number_max in MOMENTS.items():
+            session_id = SessionId(f"session-{moment.__name__}")
             first = first_record(session_id)
             await store.create_session(session_id, [first])
             log = SessionLog(store, session_id, first.head)
             for number in range(1, number_max + 1):
                 before = log.head
                 entries = [Extension(ts=0, domain="x", payload=[number, index]) for index in range(2)]
-                what = f"SessionLog.append_all cancelled {moment.__name__.strip('_')} {number}"
+                what = f"SessionLog.append_all cancelled {moment.__name__} {number}"
                 with within_patience(what):
                     attempt = await attempts(partial(log.append_all, entries), moment, number)
                 expect(f"{what}: the cancellation surfaced", attempt.surfaced, attempt.cancelled)
@@ -300,25 +114,22 @@ async def _appending(store: Store, session_id: SessionId, records: list[HashedEn
         yield
 
 
-_MOMENTS: Final[dict[_Moment, int]] = {_at_suspension: SUSPENSIONS_MAX, _after_turns: TURNS_MAX}
-
-
 @conformance_check
 async def check_cancelled_append(make_store: MakeStore) -> None:
     """An append cancelled at any moment is in when it returned, and out when it raised; the store goes on."""
-    await _append_at_every_moment(make_store, _cancel_scope)
+    await _append_at_every_moment(make_store, cancel_scope)
 
 
 @conformance_check
 async def check_cancelled_batch(make_store: MakeStore) -> None:
     """A batch cancelled at any moment is wholly in when it returned, and wholly out when it raised."""
-    await _append_at_every_moment(make_store, _cancel_scope, batch=5)
+    await _append_at_every_moment(make_store, cancel_scope, batch=5)
 
 
 @conformance_check
 async def check_cancelled_append_beside_others(make_store: MakeStore) -> None:
     """Cancelling an append disturbs no other that runs at the same time."""
-    await _append_at_every_moment(make_store, _cancel_scope, beside=True)
+    await _append_at_every_moment(make_store, cancel_scope, beside=True)
 
 
 @conformance_check
@@ -329,7 +140,7 @@ async def check_cancelled_create(make_store: MakeStore) -> None:
             session_id = SessionId(f"session-{at}")
             records = new_log(2, session_id)
             with within_patience(f"create_session that is cancelled at its suspension {at}"):
-                attempt = await _cancel_scope(partial(store.create_session, session_id, records), _at_suspension, at)
+                attempt = await cancel_scope(partial(store.create_session, session_id, records), at_suspension, at)
             what = f"after create_session cancelled at its suspension {at}"
             expect(f"{what}: the cancellation surfaced", attempt.surfaced, attempt.cancelled)
             if not attempt.returned:
@@ -355,7 +166,7 @@ async def check_cancelled_reads(make_store: MakeStore) -> None:
 
             for at in range(1, SUSPENSIONS_MAX):
                 with within_patience(f"{name} that is cancelled at its suspension {at}"):
-                    attempt = await _cancel_scope(call, _at_suspension, at)
+                    attempt = await cancel_scope(call, at_suspension, at)
                 if not attempt.cancelled:
                     break
             log.append(next_record(log[-1].head))
@@ -380,7 +191,7 @@ async def check_cancelled_follow(make_store: MakeStore) -> None:
                 async with anyio.create_task_group() as tasks:
 
                     async def cancelled(at: int = at, tasks: Any = tasks) -> None:
-                        await _cancel_scope(watch, _at_suspension, at)
+                        await cancel_scope(watch, at_suspension, at)
                         tasks.cancel_scope.cancel()
 
                     tasks.start_soon(cancelled)
@@ -397,54 +208,46 @@ async def check_cancelled_follow(make_store: MakeStore) -> None:
 @conformance_check
 async def check_session_log_head_after_cancel(make_store: MakeStore) -> None:
     """After a cancelled append the head of the SessionLog tells what is in, and its next append goes there."""
-    await _session_log_at_every_moment(make_store, _cancel_scope)
+    await _session_log_at_every_moment(make_store, cancel_scope)
 
 
 @conformance_check
 async def check_asyncio_task_cancel(make_store: MakeStore) -> None:
     """On asyncio, ``task.cancel()`` at any moment leaves an append wholly in or out, and is not lost."""
-    if _on_asyncio():
-        await _append_at_every_moment(make_store, _cancel_task)
+    if on_asyncio():
+        await _append_at_every_moment(make_store, cancel_task)
 
 
 @conformance_check
 async def check_asyncio_task_cancel_beside_others(make_store: MakeStore) -> None:
     """On asyncio, ``task.cancel()`` of an append disturbs no other that runs at the same time."""
-    if _on_asyncio():
-        await _append_at_every_moment(make_store, _cancel_task, beside=True)
+    if on_asyncio():
+        await _append_at_every_moment(make_store, cancel_task, beside=True)
 
 
 @conformance_check
 async def check_asyncio_task_cancel_of_session_log(make_store: MakeStore) -> None:
     """On asyncio, after ``task.cancel()`` the head of the SessionLog tells what is in."""
-    if _on_asyncio():
-        await _session_log_at_every_moment(make_store, _cancel_task)
+    if on_asyncio():
+        await _session_log_at_every_moment(make_store, cancel_task)
 
 
 @conformance_check
 async def check_asyncio_timeout(make_store: MakeStore) -> None:
     """On asyncio, a timeout at any moment leaves an append wholly in or out, and is raised at the next await."""
-    if _on_asyncio():
-        await _append_at_every_moment(make_store, _time_out)
+    if on_asyncio():
+        await _append_at_every_moment(make_store, time_out)
 
 
 @conformance_check
 async def check_asyncio_timeout_ends_with_block(make_store: MakeStore) -> None:
     """On asyncio, a timeout around an append that went in all the same cancels nothing behind its block."""
-    if _on_asyncio():
-        await _append_at_every_moment(make_store, _time_out_at_last)
+    if on_asyncio():
+        await _append_at_every_moment(make_store, time_out_at_last)
 
 
 @conformance_check
 async def check_asyncio_timeout_beside_others(make_store: MakeStore) -> None:
     """On asyncio, a timeout of an append that waits for others cancels nothing behind its block either."""
-    if _on_asyncio():
-        await _append_at_every_moment(make_store, _time_out_at_last, beside=True)
-
-
-def _on_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    if on_asyncio():
+        await _append_at_every_moment(make_store, time_out_at_last, beside=True)

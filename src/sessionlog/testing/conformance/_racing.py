@@ -123,7 +123,8 @@ async def check_shared_session_log(make_store: MakeStore) -> None:
 
         async def write(number: int) -> None:
             for index in range(APPENDS):
-                acknowledged.append(await shared.append(Extension(ts=0, domain="x", payload=[number, index])))
+                entry = Extension(ts=0, domain="x", payload=[number, index])
+                acknowledged.append(await shared.append(entry))
 
         with within_patience("tasks that share a SessionLog"):
             async with anyio.create_task_group() as tasks:

@@ -7,6 +7,7 @@ import anyio.lowlevel
 
 from ...errors import StoreFailed
 from ...record import HashedEntry
+from ...store import Store
 from ._kit import (
     ID,
     MakeStore,
@@ -110,42 +111,37 @@ async def check_follow_each_position(make_store: MakeStore) -> None:
         log = new_log(6)
         await store.create_session(ID, log)
         for after in (None, *range(len(log) + 2)):
-            start = len(log)
-            first = 0 if after is None else after + 1
-            more = chain_onto(log[-1].head, 5, f"{after}-")
-            got_old, got_all = anyio.Event(), anyio.Event()
-            found: list[HashedEntry] = []
-            total = start + len(more) - first
+            log += await _append_to_follower(store, log, after)
 
-            async def watch(
-                after: int | None = after,
-                old: int = start - first,
-                total: int = total,
-                found: list[HashedEntry] = found,
-                got_old: anyio.Event = got_old,
-                got_all: anyio.Event = got_all,
-            ) -> None:
-                if old <= 0:
-                    got_old.set()
-                async with aclosing(store.follow(ID, after=after)) as records:
-                    async for record in records:
-                        found.append(record)
-                        if len(found) == old:
-                            got_old.set()
-                        if len(found) == total:
-                            got_all.set()
 
-            with within_patience(f"follow(after={after})"):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(watch)
-                    await got_old.wait()
-                    for record in more:
-                        await store.append(ID, record)
-                        await anyio.lowlevel.checkpoint()
-                    await got_all.wait()
-                    tasks.cancel_scope.cancel()
-            log += more
-            expect_records(f"follow(after={after})", found, log[first:])
+async def _append_to_follower(store: Store, log: list[HashedEntry], after: int | None) -> list[HashedEntry]:
+    """Follow from behind ``after``; once that has given what is there, append; return what was appended."""
+    more = chain_onto(log[-1].head, 5, f"{after}-")
+    expected = (log + more)[0 if after is None else after + 1 :]
+    found: list[HashedEntry] = []
+    caught_up, got_all = anyio.Event(), anyio.Event()
+
+    async def watch() -> None:
+        async with aclosing(store.follow(ID, after=after)) as records:
+            async for record in records:
+                found.append(record)
+                if len(found) == len(expected) - len(more):
+                    caught_up.set()
+                if len(found) == len(expected):
+                    got_all.set()
+
+    with within_patience(f"follow(after={after})"):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            if len(expected) > len(more):
+                await caught_up.wait()
+            for record in more:
+                await store.append(ID, record)
+                await anyio.lowlevel.checkpoint()
+            await got_all.wait()
+            tasks.cancel_scope.cancel()
+    expect_records(f"follow(after={after})", found, expected)
+    return more
 
 
 @conformance_check

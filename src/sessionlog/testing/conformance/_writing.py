@@ -118,7 +118,7 @@ async def check_bytes_are_kept(make_store: MakeStore) -> None:
     log = new_log(1)
     for entry in (
         b'{"kind":"made_elsewhere","ts":1,"ratio":1.50,"word":"caf\\u00e9","list":[1E2,-0]}',
-        '{"kind":"extension","ts":2,"domain":"x","payload":"caf\u00e9 \u2028 \U0001f600","later":{"b":1,"a":2}}'.encode(),
+        '{"kind":"extension","ts":2,"domain":"x","payload":"caf\u00e9 \u2028 \U0001f600","new":{"b":1,"a":2}}'.encode(),
     ):
         payload = record_payload(log[-1].hash, log[-1].seq + 1, entry)
         log.append(parse_record(record_line(hash_payload(payload), payload)))
@@ -342,8 +342,8 @@ async def check_trace_leaves_log_alone(make_store: MakeStore) -> None:
         await store.create_session(ID, log)
         for value in ({"delta": "caf\u00e9 \u2028\n"}, [1, 2.5, None, True], "text", None, 0, {}):
             await store.append_trace(ID, value)
-        for value in (float("nan"), float("inf"), {"a": [float("-inf")]}, "\ud800", {1: 2}, 2**64, object(), b"x"):
-            await refused(f"append_trace of {value!r}", InvalidEntry, store.append_trace(ID, value))
+        for wrong in (float("nan"), float("inf"), {"a": [float("-inf")]}, "\ud800", {1: 2}, 2**64, object(), b"x"):
+            await refused(f"append_trace of {wrong!r}", InvalidEntry, store.append_trace(ID, wrong))
         await expect_log("after traces", store, ID, log)
         await store.append_trace(OTHER_ID, {"before": "its session"})
         await expect_absent("with a trace but no log", store, OTHER_ID)
