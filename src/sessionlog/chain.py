@@ -40,9 +40,17 @@ def link(head: Head | None, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES
     Raises :class:`InvalidEntry` for an entry that cannot be kept faithfully, stands in the wrong place, binds no
     session, or makes a line of more than ``line_bytes_max`` bytes (LF not counted).
     """
-    if (head is None) is not isinstance(entry, SessionStart):
+    if head is None:
+        return link_at(None, 0, entry, line_bytes_max=line_bytes_max)
+    return link_at(head.hash, head.seq + 1, entry, line_bytes_max=line_bytes_max)
+
+
+def link_at(
+    prev_hash: EntryHash | None, seq: int, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES_MAX
+) -> HashedEntry:
+    """Return the record that puts ``entry`` at position ``seq`` behind the record ``prev_hash``; as :func:`link`."""
+    if (prev_hash is None) is not isinstance(entry, SessionStart):
         raise InvalidEntry("session_start is the first record of a log, and only that")
-    prev_hash, seq = (None, 0) if head is None else (head.hash, head.seq + 1)
     payload = record_payload(prev_hash, seq, encode_entry(entry))
     if len(payload) + HASHED_FROM > line_bytes_max:
         raise InvalidEntry(
@@ -51,7 +59,7 @@ def link(head: Head | None, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES
         )
     hash_ = hash_payload(payload)
     line = record_line(hash_, payload)
-    if head is None:
+    if prev_hash is None:
         binding = bound_session(line[:BINDING_BYTES_MAX])
         if binding is None or binding[0] != FORMAT:
             raise InvalidEntry(f"session_start must name a session id and the format {FORMAT!r}")
@@ -62,11 +70,12 @@ def link_all(
     head: Head | None, entries: Iterable[LogEntry], *, line_bytes_max: int = LINE_BYTES_MAX
 ) -> list[HashedEntry]:
     """Return ``entries`` linked one behind the other, the first behind ``head``. Raises as :func:`link`."""
-    records = []
+    prev_hash, seq = (None, 0) if head is None else (head.hash, head.seq + 1)
+    records: list[HashedEntry] = []
     for entry in entries:
-        record = link(head, entry, line_bytes_max=line_bytes_max)
+        record = link_at(prev_hash, seq, entry, line_bytes_max=line_bytes_max)
         records.append(record)
-        head = record.head
+        prev_hash, seq = record.hash, seq + 1
     return records
 
 

@@ -198,6 +198,8 @@ _INTEGERS: Final[dict[type, tuple[str, ...]]] = {
 _NUMBERS: Final = ("max_tokens", "temperature", "top_p", "top_k")
 _FREE_MEMBERS: Final[dict[type, str]] = {Extension: "payload", AgentEventEntry: "event"}
 
+_WITH_MORE_NUMBERS: Final = frozenset({SessionStart, ConfigChanged, *_FREE_MEMBERS})
+
 
 class _KindOnly(msgspec.Struct):
     kind: str
@@ -214,18 +216,15 @@ def encode_entry(entry: LogEntry) -> bytes:
     Raises :class:`InvalidEntry` for whatever would not come back equal: NaN, infinities, lone surrogates, integers past
     64 bits, keys that are no strings, raw fragments, wrong types, nesting deeper than 64.
     """
-    if type(entry) not in _INTEGERS:
+    integers = _INTEGERS.get(type(entry))
+    if integers is None:
         return _encode_unknown(entry)
-    for name in _INTEGERS[type(entry)]:
-        _check_integer(getattr(entry, name), name)
-    if isinstance(entry, SessionStart | ConfigChanged):
-        for name in _NUMBERS:
-            number = getattr(entry.config, name, None)
-            if isinstance(number, int):  # also where a float is declared: 2**64 would be written as an integer
-                _check_integer(number, f"config.{name}")
-    free = _FREE_MEMBERS.get(type(entry))
-    if free is not None:
-        _check_json(getattr(entry, free), free, depth=2)
+    for name in integers:
+        value = getattr(entry, name)
+        if type(value) is not int or not INTEGER_MIN <= value <= INTEGER_MAX:
+            _check_integer(value, name)
+    if type(entry) in _WITH_MORE_NUMBERS:
+        _check_more_numbers(entry)
     try:
         data = _encode(entry)
         decoded = _decode_known(data)
@@ -234,6 +233,18 @@ def encode_entry(entry: LogEntry) -> bytes:
     if decoded != entry:
         _check_same(entry, decoded, entry_kind(entry))
     return data
+
+
+def _check_more_numbers(entry: LogEntry) -> None:
+    """Check the members that may hold numbers beside the entry's own integers."""
+    free = _FREE_MEMBERS.get(type(entry))
+    if free is not None:
+        _check_json(getattr(entry, free), free, depth=2)
+    elif isinstance(entry, SessionStart | ConfigChanged):
+        for name in _NUMBERS:
+            number = getattr(entry.config, name, None)
+            if isinstance(number, int):  # also where a float is declared: 2**64 would be written as an integer
+                _check_integer(number, f"config.{name}")
 
 
 def decode_entry(data: bytes | memoryview) -> LogEntry:

@@ -7,7 +7,9 @@ byte. New ones are UUIDv7 (RFC 9562 section 5.7), so they sort by the millisecon
 import os
 import re
 import time
-from typing import NamedTuple, NewType
+from typing import NewType
+
+import msgspec
 
 SessionId = NewType("SessionId", str)
 """The name of a session: 1 to 128 ASCII letters, digits, ``-`` and ``_``, a letter or digit first."""
@@ -18,7 +20,7 @@ SESSION_ID_CHARS_MAX = 128
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z", re.ASCII)
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The last record of a log: its 0-based position and its hash. The next record chains onto it."""
 
     seq: int

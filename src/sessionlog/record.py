@@ -93,18 +93,18 @@ def hash_payload(payload: bytes | memoryview) -> EntryHash:
     """Return the record hash of ``payload``, the line from byte 75 to its closing brace."""
     hasher = _hasher.copy()
     hasher.update(payload)
-    return EntryHash(hasher.hexdigest())
+    return hasher.hexdigest()  # type: ignore[return-value]  # a call of the NewType costs, once a record
 
 
 def record_payload(prev_hash: EntryHash | None, seq: int, entry: bytes) -> bytes:
     """Return what is hashed: ``"prev_hash":…,"seq":…``, then the members of ``entry``, compact JSON with its braces."""
     prev = "null" if prev_hash is None else f'"{prev_hash}"'
-    return b"".join((f'"prev_hash":{prev},"seq":{seq},'.encode(), memoryview(entry)[1:]))
+    return f'"prev_hash":{prev},"seq":{seq},'.encode() + entry[1:]
 
 
 def record_line(hash_: EntryHash, payload: bytes) -> bytes:
     """Return the whole line, without LF."""
-    return b"".join((b'{"hash":"', hash_.encode(), b'",', payload))
+    return f'{{"hash":"{hash_}",'.encode() + payload
 
 
 def parse_record(line: bytes) -> HashedEntry:

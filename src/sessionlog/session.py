@@ -6,6 +6,7 @@ that it wrote last and appends behind that and nothing else, so a second writer 
 compactions name their source (FORMAT section 7), so that an audit can follow them.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, TypeAlias
@@ -13,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import anyio
 import msgspec
 
-from .chain import link_all
+from .chain import link_all, link_at
 from .entries import (
     FORMAT,
     AssistantItems,
@@ -75,7 +76,8 @@ class SessionLog:
         self._head = head
         self._on_conflict = on_conflict
         self._clock = clock
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._line_bytes_max = store.line_bytes_max
+        self._turn = _Turn()
 
     @property
     def session_id(self) -> SessionId:
@@ -94,7 +96,20 @@ class SessionLog:
 
     async def append(self, entry: LogEntry) -> EntryHash:
         """Append one entry and return its record's hash. Raises as :meth:`append_all`."""
-        return (await self.append_all((entry,)))[0]
+        head, turn = self._head, self._turn
+        if turn.taken or head is None:
+            return (await self._append((entry,)))[0].hash
+        turn.taken = True  # this and append_all do the same; here, in the fewest steps
+        try:
+            record = link_at(head.hash, head.seq + 1, entry, line_bytes_max=self._line_bytes_max)
+            try:
+                await self._store.append(self._session_id, record)
+            except HeadConflict as conflict:
+                record = (await self._resolve(conflict, (entry,)))[0]
+            self._head = record.head
+            return record.hash
+        finally:
+            turn.give()
 
     async def append_all(self, entries: Iterable[LogEntry]) -> list[EntryHash]:
         """Append ``entries`` in one commit and return their hashes; none for none.
@@ -103,18 +118,7 @@ class SessionLog:
         go there), and whatever the store's ``append`` does. Nothing of it is in then.
         """
         entries = list(entries)
-        if not entries:
-            return []
-        async with self._turn:
-            records = self._link(self._head, entries)
-            try:
-                await self._store.append(self._session_id, *records)
-            except HeadConflict:
-                if self._on_conflict == "raise" or self._head is None:
-                    raise
-                records = (await self._fork_from_own_head(entries))[1:]
-            self._head = records[-1].head
-            return [record.hash for record in records]
+        return [record.hash for record in await self._append(entries)] if entries else []
 
     async def save_delta(self, items: Sequence[Item]) -> list[EntryHash]:
         """Append new history items, sorted into entries, in one commit.
@@ -177,23 +181,45 @@ class SessionLog:
         the next append, which then raises :class:`HeadConflict`. An audit compares ``state`` with the log up to that
         head (FORMAT section 7): give what was restored or saved, not what is still to be saved.
         """
-        async with self._turn:
+        await self._turn.take()
+        try:
             found = await self._store.read_head(self._session_id)
             if found == self._head:
                 return False
             forked_from = None if self._head is None else SessionOrigin(self._session_id, self._head.hash)
             await self._move_to_new_session(state, forked_from, ())
             return True
+        finally:
+            self._turn.give()
+
+    async def _append(self, entries: Sequence[LogEntry]) -> list[HashedEntry]:
+        """Append ``entries``, at least one, in this task's turn; return their records."""
+        turn = self._turn
+        if turn.taken:
+            await turn.take()
+        else:
+            turn.taken = True
+        try:
+            records = self._link(self._head, entries)
+            try:
+                await self._store.append(self._session_id, *records)
+            except HeadConflict as conflict:
+                records = await self._resolve(conflict, entries)
+            self._head = records[-1].head
+            return records
+        finally:
+            turn.give()
 
     def _link(self, head: Head | None, entries: Iterable[LogEntry]) -> list[HashedEntry]:
-        return link_all(head, entries, line_bytes_max=self._store.line_bytes_max)
+        return link_all(head, entries, line_bytes_max=self._line_bytes_max)
 
-    async def _fork_from_own_head(self, entries: Sequence[LogEntry]) -> list[HashedEntry]:
-        assert self._head is not None  # noqa: S101 - checked by the only caller
+    async def _resolve(self, conflict: HeadConflict, entries: Sequence[LogEntry]) -> list[HashedEntry]:
+        """Raise ``conflict``, or fork from the last head known here and append there; return the entries' records."""
+        if self._on_conflict == "raise" or self._head is None:
+            raise conflict
         state = await _state_at(self._store, self._session_id, self._head.hash)
-        return await self._move_to_new_session(
-            start_state(state), SessionOrigin(self._session_id, self._head.hash), entries
-        )
+        origin = SessionOrigin(self._session_id, self._head.hash)
+        return (await self._move_to_new_session(start_state(state), origin, entries))[1:]
 
     async def _move_to_new_session(
         self, state: SessionStartState, forked_from: SessionOrigin | None, entries: Sequence[LogEntry]
@@ -204,6 +230,39 @@ class SessionLog:
         await self._store.create_session(session_id, records)
         self._session_id, self._head = session_id, records[-1].head
         return records
+
+
+class _Turn:
+    """Lets one task at a time through, in the order in which they came; costs nothing while there is one."""
+
+    __slots__ = ("_waiting", "taken")
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._waiting: deque[anyio.Event] = deque()
+
+    async def take(self) -> None:
+        """Wait for the turn. Cancelled, it is passed on."""
+        if not self.taken:
+            self.taken = True
+            return
+        given = anyio.Event()
+        self._waiting.append(given)
+        try:
+            await given.wait()
+        except BaseException:
+            if given.is_set():
+                self.give()
+            else:
+                self._waiting.remove(given)
+            raise
+
+    def give(self) -> None:
+        """End the turn: the next task has it at once, if one waits."""
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self.taken = False
 
 
 async def create_session(

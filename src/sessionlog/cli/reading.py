@@ -7,6 +7,7 @@ from typing import Final
 
 import anyio
 import click
+from msgspec import structs
 
 from .. import (
     CorruptLog,
@@ -222,7 +223,7 @@ def state_object(session_id: SessionId, state: RestoredState) -> dict[str, objec
     """Return a restored state as ``restore --json`` prints it."""
     return {
         "session_id": session_id,
-        "head": None if state.head is None else state.head._asdict(),
+        "head": None if state.head is None else structs.asdict(state.head),
         "forked_from": state.forked_from,
         "compacted_from": state.compacted_from,
         "system_prompt": state.system_prompt,

@@ -1,30 +1,25 @@
 """Group commit: all appends that wait while a commit runs go into the next one, over one hop to a worker thread.
 
-There is no background task. The first append that finds nobody at work leads: it takes everything that waits,
-commits it on a worker thread, wakes whoever was in it, and hands the lead to the first of those that came
-meanwhile.
+There is no background task: an append that finds the worker idle starts it, and the end of a batch, called on the
+event loop, wakes whoever was in it and starts the next with those that came meanwhile.
 
 Cancellation is settled here, for anyio's scopes and for asyncio's own ``task.cancel()`` alike: until a commit is
 taken into a batch, cancelling takes it out and nothing is written; from then on it runs to its end, the append
 returns its outcome, and the cancellation surfaces at the caller's next checkpoint.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, TypeVar
+from functools import partial
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from ...errors import SessionLogError, StoreFailed
 from ...ids import Head, SessionId
 from ...record import HashedEntry
-
-_T = TypeVar("_T")
-_POLL_S: Final = 0.001
+from .worker import Post, Worker, poster
 
 
 class Fate(Enum):
@@ -47,7 +42,6 @@ class Commit:
     """Made by ``create_session``: a session that holds records is no conflict but exists already."""
     fate: Fate = Fate.WAITING
     error: SessionLogError | None = None
-    leads: bool = False
     woken: anyio.Event | None = None
     size: int = field(init=False)
 
@@ -76,8 +70,9 @@ class GroupCommit:
     def __init__(self, run: Callable[[list[Commit]], None]) -> None:
         """Commit batches with ``run``, which blocks and settles the fate of each commit."""
         self._run = run
+        self._worker = Worker()
+        self._post: Post | None = None
         self._waiting: list[Commit] = []
-        self._limiter: anyio.CapacityLimiter | None = None
         self._idle: anyio.Event | None = None
         self.busy = False
 
@@ -86,57 +81,45 @@ class GroupCommit:
 
         Raises the cancellation, and nothing else, if it came before the commit was taken.
         """
-        commit.fate = Fate.WAITING
-        commit.leads, self.busy = not self.busy, True
-        commit.woken = anyio.Event()
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        commit.fate, commit.woken = Fate.WAITING, anyio.Event()
         self._waiting.append(commit)
+        if not self.busy:
+            self.busy = True
+            self._post = poster()
+            self._start()
         try:
-            if commit.leads:
-                await anyio.lowlevel.checkpoint()  # lets others that are ready join this batch
-            else:
-                await commit.woken.wait()
+            await commit.woken.wait()
         except BaseException as cancellation:
             if commit.fate is Fate.WAITING:
                 self._waiting.remove(commit)
-                if commit.leads:
-                    self._pass_lead()
                 raise
             await _outlast(commit.woken)
             if not isinstance(cancellation, anyio.get_cancelled_exc_class()):
                 raise
             _postpone(cancellation)
-        if commit.fate is Fate.WAITING:
-            await self._lead(commit)
 
-    async def wait_idle(self) -> None:
-        """Return once nothing is waiting or being committed, whatever cancels."""
+    async def aclose(self) -> None:
+        """Wait, whatever cancels, until nothing is waiting or being committed; then end the thread."""
         while self.busy:
             if self._idle is None:
                 self._idle = anyio.Event()
             await _outlast(self._idle)
+        self._worker.stop()
 
-    async def _lead(self, own: Commit) -> None:
-        """Commit all that waits, ``own`` among it."""
+    def _start(self) -> None:
+        """Hand all that waits to the worker."""
         batch, self._waiting = self._waiting, []
+        if not batch:
+            self._rest()
+            return
         for commit in batch:
             commit.fate = Fate.TAKEN
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(1)
-        try:
-            await run_whole(self._run_batch, batch, limiter=self._limiter)
-        except BaseException:
-            batch.remove(own)
-            for commit in batch:
-                commit.fate = Fate.WAITING
-            self._waiting[:0] = batch
-            self._pass_lead()
-            raise
-        for commit in batch:
-            if commit.woken is not None and commit is not own:
-                commit.woken.set()
-        self._pass_lead()
+        assert self._post is not None  # noqa: S101 - set when the work began
+        self._worker.call(partial(self._run_batch, batch), done=partial(self._end, batch), post=self._post)
 
     def _run_batch(self, batch: list[Commit]) -> None:
+        """On the worker: settle every commit of ``batch``."""
         try:
             self._run(batch)
         except BaseException as error:  # noqa: BLE001 - out of memory, or a bug: all who wait must learn of it
@@ -146,51 +129,24 @@ class GroupCommit:
                     failure.__cause__ = error
                     commit.fail(failure)
 
-    def _pass_lead(self) -> None:
-        if self._waiting:
-            heir = self._waiting[0]
-            heir.leads = True
-            assert heir.woken is not None  # noqa: S101 - set before it was put among the waiting
-            heir.woken.set()
-            return
+    def _end(self, batch: list[Commit]) -> None:
+        """On the event loop again: wake who was in ``batch``; go on with those that came meanwhile.
+
+        One turn later, so that whoever appends again at once is in the next batch too.
+        """
+        for commit in batch:
+            if commit.woken is not None:
+                commit.woken.set()
+        if self._waiting and self._post is not None:
+            self._post(self._start)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
         self.busy = False
         if self._idle is not None:
             self._idle.set()
             self._idle = None
-
-
-async def run_whole(call: Callable[[_T], None], argument: _T, *, limiter: anyio.CapacityLimiter) -> None:
-    """Run ``call(argument)`` on a worker thread: wholly, or, when cancelled before it began, not at all.
-
-    A shield keeps anyio's cancellation out, but not asyncio's ``task.cancel()``, which abandons the thread while it
-    works. So thread and caller race for one claim: either the thread has it, and the caller outlasts it, or the
-    caller has taken it back and the thread does nothing.
-    """
-    claim = threading.Lock()
-    ended = False
-
-    def work() -> None:
-        nonlocal ended
-        if claim.acquire(blocking=False):
-            try:
-                call(argument)
-            finally:
-                ended = True
-
-    try:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(work, limiter=limiter)
-    except anyio.get_cancelled_exc_class() as cancellation:
-        if claim.acquire(blocking=False):
-            raise
-        postponed = cancellation
-        while not ended:
-            try:
-                with anyio.CancelScope(shield=True):
-                    await anyio.sleep(_POLL_S)
-            except anyio.get_cancelled_exc_class() as again:
-                postponed = again
-        _postpone(postponed)
 
 
 async def _outlast(event: anyio.Event) -> None:

@@ -80,6 +80,11 @@ class Appended:
         self.closed = False
         self._events: dict[str, tuple[anyio.Event, int]] = {}
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._events)
+
     async def wait(self, path: str) -> None:
         """Return at the next :meth:`tell` of ``path``."""
         event, waiting = self._events.get(path) or (anyio.Event(), 0)

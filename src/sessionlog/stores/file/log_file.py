@@ -10,6 +10,7 @@ from typing import Final
 
 from ...errors import CorruptLog, Damage
 from ...ids import Head, SessionId
+from ...record import HashedEntry
 from .layout import Layout, store_failed
 from .repair import repair_tail, write_all
 from .system import System
@@ -39,7 +40,7 @@ class LogFile:
         self.size = -1
         self.name_flushed = False
         self.spent = False
-        self._identity = (status.st_dev, status.st_ino)
+        self._device, self._inode = status.st_dev, status.st_ino
         self._path = layout.log_path(session_id)
         self._layout = layout
         self._system = system
@@ -80,7 +81,28 @@ class LogFile:
             status = self._system.lstat(self._path)
         except OSError:
             return False
-        return status.st_size == self.size and (status.st_dev, status.st_ino) == self._identity
+        return (
+            status.st_size == self.size
+            and status.st_nlink == 1
+            and status.st_ino == self._inode
+            and status.st_dev == self._device
+        )
+
+    def append_now(self, record: HashedEntry) -> bool:
+        """Lock, check that nothing changed, append, unlock; False, with nothing written, if that does not do.
+
+        Raises :class:`StoreFailed` as :meth:`write`.
+        """
+        head = self.head
+        if head is None or record.prev_hash != head.hash or record.seq != head.seq + 1 or not self.try_lock():
+            return False
+        try:
+            if not self.is_current():
+                return False
+            self.write(record.line + b"\n", record.head)
+        finally:
+            self.unlock()
+        return True
 
     def refresh(self) -> bool:
         """Under the lock: bring ``head`` and ``size`` up to date, repairing a torn tail.
@@ -94,7 +116,7 @@ class LogFile:
             status = None
         except OSError as error:
             raise store_failed(error, self._path, "cannot read its state") from error
-        if status is None or (status.st_dev, status.st_ino) != self._identity:
+        if status is None or (status.st_dev, status.st_ino) != (self._device, self._inode):
             if self.size < 0:
                 return False
             raise self._changed("the file was removed or replaced since this store wrote to it")

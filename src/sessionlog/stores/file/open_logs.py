@@ -12,6 +12,7 @@ from typing import Final
 
 from ...errors import HeadConflict, SessionExists, SessionLogError, StoreFailed
 from ...ids import SessionId
+from ...record import HashedEntry
 from .commit import Commit, Fate
 from .layout import Layout, store_failed
 from .log_file import LogFile
@@ -64,6 +65,26 @@ class OpenLogs:
                 if log.spent:
                     self._forget(log.session_id)
 
+    def append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
+        """Append one record to a log that is open, free and as it was left; False, with nothing written, otherwise.
+
+        The short way for what mostly happens; :meth:`commit` is the whole one. Nothing is flushed. Raises
+        :class:`StoreFailed`.
+        """
+        log = self._logs.get(session_id)
+        if log is None:
+            return False
+        try:
+            done = log.append_now(record)
+        except StoreFailed as failure:
+            self._give_up(session_id, failure)
+            raise
+        if log.spent:
+            self._forget(session_id)
+        elif done:
+            self._logs.move_to_end(session_id)
+        return done
+
     def known(self, session_id: SessionId) -> LogFile | None:
         """Return the open log of this session, if there is one."""
         return self._logs.get(session_id)
@@ -97,10 +118,8 @@ class OpenLogs:
             finally:
                 log.unlock()
         except (SessionLogError, OSError) as error:
-            self._forget(session_id)
             failure = error if isinstance(error, SessionLogError) else _unexpected(error, self._layout.root)
-            if isinstance(failure, StoreFailed) and failure.poisoned:
-                self._poisoned.setdefault(session_id, failure)
+            self._give_up(session_id, failure)
             for commit in commits:
                 if commit.error is None:
                     commit.fail(failure)
@@ -198,6 +217,12 @@ class OpenLogs:
         earlier = self._poisoned.get(session_id)
         if earlier is not None:
             raise StoreFailed(f"closed for writing since: {earlier.reason}", path=earlier.path, poisoned=True)
+
+    def _give_up(self, session_id: SessionId, failure: SessionLogError) -> None:
+        """Close the log after a failure, for good if nobody knows what is on the disk."""
+        self._forget(session_id)
+        if isinstance(failure, StoreFailed) and failure.poisoned:
+            self._poisoned.setdefault(session_id, failure)
 
     def _forget(self, session_id: SessionId) -> None:
         log = self._logs.pop(session_id, None)

@@ -111,6 +111,8 @@ class FileStore:
         After a crash of the machine or a kill in the middle of it, the first records of an unacknowledged commit may be
         there without the others; each of them is whole.
         """
+        if self._inline and len(records) == 1 and self._append_now(session_id, records[0]):
+            return
         expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
         await self._commit(Commit(session_id, expected, records, creates=False))
 
@@ -211,7 +213,7 @@ class FileStore:
         """Wait for the commits that were accepted, then close every file."""
         self._closed = True
         self._appended.close()
-        await self._group.wait_idle()
+        await self._group.aclose()
         self._logs.close()
         self._traces.close()
 
@@ -224,6 +226,22 @@ class FileStore:
     ) -> None:
         """Close the store."""
         await self.aclose()
+
+    def _append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
+        """Append on the spot if everything is as it mostly is; False, with nothing done, if the whole way is needed."""
+        self._since_yield += 1
+        if (
+            self._since_yield >= APPENDS_PER_YIELD
+            or self._group.busy
+            or self._closed
+            or len(record.line) > min(self._line_bytes_max, INLINE_BYTES_MAX)
+            or os.getpid() != self._pid
+            or not self._logs.append_now(session_id, record)
+        ):
+            return False
+        if self._appended.awaited:
+            self._appended.tell(self._layout.log_path(session_id))
+        return True
 
     async def _commit(self, commit: Commit) -> None:
         """Get ``commit`` settled; wait for another process's lock within the budget."""

@@ -1,0 +1,58 @@
+"""One thread for what blocks: it runs calls in their order and reports each end to the event loop.
+
+A hop to it and back costs a third of one through ``anyio.to_thread``, and once a call is handed over nothing can
+abandon it: not a cancelled scope, not ``task.cancel()``. The thread starts with the first call and ends with
+:meth:`Worker.stop`, or with the worker itself; it is a daemon, so it never holds up the end of the process.
+"""
+
+import contextlib
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import anyio.lowlevel
+
+Post: TypeAlias = Callable[[Callable[[], None]], Any]
+_Job: TypeAlias = tuple[Callable[[], None], Callable[[], None], Post]
+
+
+def poster() -> Post:
+    """Return what has a function called on the running event loop, from any thread."""
+    token: Any = anyio.lowlevel.current_token().native_token
+    post: Post = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
+    return post
+
+
+class Worker:
+    """Runs calls on a thread of its own, one after the other."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def call(self, call: Callable[[], None], *, done: Callable[[], None], post: Post) -> None:
+        """Run ``call``, which must not raise, on the thread; then have ``done`` called through ``post``."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=_work, args=(self._jobs,), name="sessionlog", daemon=True)
+            self._thread.start()
+            weakref.finalize(self, self._jobs.put, None)
+        self._jobs.put((call, done, post))
+
+    def stop(self) -> None:
+        """End the thread, which must be idle."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+
+
+def _work(jobs: "queue.SimpleQueue[_Job | None]") -> None:
+    while (job := jobs.get()) is not None:
+        call, done, post = job
+        call()
+        with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile, and with it all who waited
+            post(done)
+        del job, call, done, post  # or the last call would be kept alive until the next
