@@ -26,7 +26,13 @@ COMMAND = "python docs/build_api.py"
 FORMAT_PAGE = ROOT / "docs" / "format.md"
 
 FACADE = "sessionlog"
-MODULES = ("sessionlog.audit", "sessionlog.store", "sessionlog.importers.claude_code")
+MODULES = (
+    "sessionlog.audit",
+    "sessionlog.store",
+    "sessionlog.importers.claude_code",
+    "sessionlog.testing.conformance",
+    "sessionlog.testing.faults",
+)
 """Public modules whose names the facade does not all re-export."""
 
 SECTIONS = {
@@ -40,6 +46,8 @@ SECTIONS = {
     "Records and the chain": ("sessionlog.chain", "sessionlog.record"),
     "Identity": ("sessionlog.ids",),
     "Importing Claude Code transcripts": ("sessionlog.importers.claude_code",),
+    "Testing a store": ("sessionlog.testing.conformance",),
+    "Injecting faults": ("sessionlog.testing.faults",),
 }
 """What the page is divided into: a title, and the modules (with those below them) that its names are written in."""
 

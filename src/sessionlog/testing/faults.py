@@ -70,6 +70,7 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 Action: TypeAlias = Fail | Kill | Cut
+"""What happens at the call."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,3 +242,6 @@ def _error(action: Fail, kind: Kind) -> OSError:
 
 def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+__all__ = ["Action", "Call", "Cut", "Fail", "Fault", "FaultySystem", "Kill", "Kind"]
