@@ -150,8 +150,8 @@ class LogScanner:
         self._line_bytes_max = line_bytes_max
         self._parts: list[bytes] = []
         self._parts_bytes = 0
-        self.offset = offset
-        self.seq = 0 if head is None else head.seq + 1
+        self.offset: int = offset
+        self.seq: int = 0 if head is None else head.seq + 1
         self.prev_hash = None if head is None else head.hash
 
     @property

@@ -143,7 +143,7 @@ class CorruptLog(SessionLogError):
         self.session_id = session_id
         self.damage = damage
         self.seq = seq
-        self.line = seq + 1
+        self.line: int = seq + 1
         self.offset = offset
         self.reason = reason
         name = f"session {session_id}" if session_id else "log"

@@ -49,10 +49,10 @@ class HashedEntry:
 
     def __init__(self, line: bytes, *, hash: EntryHash, prev_hash: EntryHash | None, seq: int) -> None:
         """Wrap bytes whose hash the caller has computed; nothing is checked here."""
-        self.line = line
-        self.hash = hash
-        self.prev_hash = prev_hash
-        self.seq = seq
+        self.line: bytes = line
+        self.hash: EntryHash = hash
+        self.prev_hash: EntryHash | None = prev_hash
+        self.seq: int = seq
         self._entry: LogEntry | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -105,11 +106,32 @@ def runs(body: Callable[Concatenate[App, P], Awaitable[int | None]]) -> Callable
 
 
 async def _run(settings: Settings, body: Callable[[App], Awaitable[int | None]]) -> int:
+    """Run ``body``; on Ctrl-C cancel it between two steps of the event loop, never in the middle of one."""
     app = App(settings, Output(json=settings.json))
-    try:
-        return await body(app) or EXIT_GOOD
-    finally:
-        await app.out.flush()
+    status: int | None = None
+    failure: Exception | None = None
+    interrupted = False
+
+    async def cancel_on_interrupt(scope: anyio.CancelScope) -> None:
+        nonlocal interrupted
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+            async for _ in signals:
+                interrupted = True
+                scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(cancel_on_interrupt, group.cancel_scope)
+        try:
+            status = await body(app)
+        except Exception as error:  # noqa: BLE001 - told by the caller, as it is and not in a group
+            failure = error
+        group.cancel_scope.cancel()
+    await app.out.flush()
+    if failure is not None:
+        raise failure
+    if interrupted:
+        raise KeyboardInterrupt
+    return status or EXIT_GOOD
 
 
 def _set_json(context: click.Context, _option: click.Parameter, value: bool) -> None:

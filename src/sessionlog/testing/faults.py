@@ -105,7 +105,7 @@ class FaultySystem(System):
 
     def __init__(self, *faults: Fault) -> None:
         """Count from the first call on."""
-        self.faults = faults
+        self.faults: tuple[Fault, ...] = faults
         self.calls: list[Call] = []
         self.fired: list[Call] = []
         """The calls that a fault met, in order."""

@@ -74,7 +74,7 @@ class GroupCommit:
         self._post: Post | None = None
         self._waiting: list[Commit] = []
         self._idle: anyio.Event | None = None
-        self.busy = False
+        self.busy: bool = False
 
     async def submit(self, commit: Commit) -> None:
         """Return once ``commit`` is settled: ``DONE``, with or without an error, or ``LOCKED`` by another process.

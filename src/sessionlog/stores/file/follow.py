@@ -77,7 +77,7 @@ class Appended:
 
     def __init__(self) -> None:
         """Nobody waits."""
-        self.closed = False
+        self.closed: bool = False
         self._events: dict[str, tuple[anyio.Event, int]] = {}
 
     @property

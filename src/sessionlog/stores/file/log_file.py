@@ -37,9 +37,9 @@ class LogFile:
         self.fd = fd
         self.session_id = session_id
         self.head: Head | None = None
-        self.size = -1
+        self.size: int = -1
         self.name_flushed = False
-        self.spent = False
+        self.spent: bool = False
         self._device, self._inode = status.st_dev, status.st_ino
         self._path = layout.log_path(session_id)
         self._layout = layout

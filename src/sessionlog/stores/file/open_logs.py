@@ -39,7 +39,7 @@ class OpenLogs:
         self._root_made = False
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         quarter = OPEN_LOGS_MAX if limit == resource.RLIM_INFINITY else limit // 4
-        self.open_max = max(OPEN_LOGS_MIN, min(OPEN_LOGS_MAX, quarter))
+        self.open_max: int = max(OPEN_LOGS_MIN, min(OPEN_LOGS_MAX, quarter))
 
     def __len__(self) -> int:
         """Return how many logs are open."""

@@ -61,7 +61,7 @@ class LogReader:
         self._line_bytes_max = line_bytes_max
         self._identity: tuple[int, int] | None = None
         self._chunk_bytes = CHUNK_BYTES
-        self.scanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
+        self.scanner: LogScanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
 
     async def step(self) -> Step:
         """Read and check the next chunk on a worker thread."""
