@@ -62,8 +62,8 @@ class Writer:
         self.plan = plan
         self.opening_note = opening_note
         self.clock = clock
-        self.message_starts = {one.first for dues in due.values() for one in dues}
-        self.sessions = {
+        self.message_starts: set[int] = {one.first for dues in due.values() for one in dues}
+        self.sessions: dict[SessionId, SessionWriter] = {
             session.session_id: SessionWriter(
                 self, session, ledgers.get(session.session_id), due.get(session.session_id, [])
             )
@@ -108,9 +108,9 @@ class SessionWriter:
     def __init__(self, run: Writer, session: PlannedSession, ledger: Ledger | None, due: list[Due]) -> None:
         """Write behind ``ledger``, or make the session when there is none."""
         self.session = session
-        self.made = False
-        self.noted = False
-        self.records_added = 0
+        self.made: bool = False
+        self.noted: bool = False
+        self.records_added: int = 0
         self._run = run
         self._due = due
         self._log = None if ledger is None else SessionLog(run.store, session.session_id, ledger.head)
