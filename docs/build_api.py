@@ -28,8 +28,14 @@ FORMAT_PAGE = ROOT / "docs" / "format.md"
 FACADE = "sessionlog"
 MODULES = (
     "sessionlog.audit",
+    "sessionlog.loops",
+    "sessionlog.queries",
     "sessionlog.store",
+    "sessionlog.exporters",
+    "sessionlog.importers",
     "sessionlog.importers.claude_code",
+    "sessionlog.importers.codex",
+    "sessionlog.importers.pi",
     "sessionlog.testing.conformance",
     "sessionlog.testing.faults",
 )
@@ -40,12 +46,15 @@ SECTIONS = {
     "State": ("sessionlog.state",),
     "Stores": ("sessionlog.store", "sessionlog.stores"),
     "Audits": ("sessionlog.audit",),
+    "Loops": ("sessionlog.loops",),
+    "Search, statistics, differences": ("sessionlog.queries",),
+    "Exporting": ("sessionlog.exporters",),
     "Errors": ("sessionlog.errors",),
     "Entries": ("sessionlog.entries",),
     "Items": ("sessionlog.items",),
     "Records and the chain": ("sessionlog.chain", "sessionlog.record"),
     "Identity": ("sessionlog.ids",),
-    "Importing Claude Code transcripts": ("sessionlog.importers.claude_code",),
+    "Importing transcripts": ("sessionlog.importers",),
     "Testing a store": ("sessionlog.testing.conformance",),
     "Injecting faults": ("sessionlog.testing.faults",),
 }

@@ -286,19 +286,3 @@ def test_format_page_holds_the_golden_vectors() -> None:
 def test_set_up_is_one_line_each(name: str, command: str) -> None:
     """The README's two set-up commands stand where .ci/run takes them from."""
     assert f"<!-- ci:{name} -->\n```sh\n{command}\n```\n" in README.read_text(encoding="utf-8")
-
-
-def test_benchmarks_run(tmp_path: Path) -> None:
-    """`python -m benchmarks` measures every row and prints it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--dir", tmp_path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=COMMAND_TIMEOUT_S,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("append") == 4
-    assert "verify" in done.stdout
-    assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ Outcome: TypeAlias = Literal["finished", "paused", "limit_reached", "yielded", "
 """How a run ended."""
 
 
-class RequestConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class RequestConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """How the model is asked; members that are not set are left to the provider."""
 
     model: str | None = None
@@ -37,7 +37,7 @@ class RequestConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     stop_sequences: Sequence[str] = msgspec.field(default_factory=list)
 
 
-class SessionOrigin(msgspec.Struct, frozen=True):
+class SessionOrigin(msgspec.Struct, frozen=True, gc=False):
     """The record of another session from which a session was made (FORMAT section 7)."""
 
     session_id: SessionId
@@ -45,7 +45,7 @@ class SessionOrigin(msgspec.Struct, frozen=True):
 
 
 class SessionStart(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="session_start"
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind", tag="session_start"
 ):
     """Always the first record: binds the chain to its session and seeds the state."""
 
@@ -59,55 +59,59 @@ class SessionStart(
     compacted_from: SessionOrigin | None = None
 
 
-class UserInput(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="user_input"):
+class UserInput(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="user_input"):
     """One user message."""
 
     ts: int
     item: Item
 
 
-class AssistantItems(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="assistant_items"):
+class AssistantItems(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="assistant_items"):
     """Assistant messages, tool calls and reasoning, in the order in which the model gave them."""
 
     ts: int
     items: Sequence[Item]
 
 
-class ToolResults(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="tool_results"):
+class ToolResults(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="tool_results"):
     """Tool results."""
 
     ts: int
     items: Sequence[Item]
 
 
-class HookInjectedItems(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="hook_injected_items"):
+class HookInjectedItems(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="hook_injected_items"
+):
     """Anything else that was put into the history."""
 
     ts: int
     items: Sequence[Item]
 
 
-class TurnEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="turn_end"):
+class TurnEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="turn_end"):
     """A turn is over; ``turn_count`` counts it in."""
 
     ts: int
     turn_count: int
 
 
-class Locked(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="locked"):
+class Locked(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="locked"):
     """The first ``locked_prefix_len`` items of the history are fixed from here on (KV cache)."""
 
     ts: int
     locked_prefix_len: int
 
 
-class CacheUnlocked(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cache_unlocked"):
+class CacheUnlocked(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="cache_unlocked"):
     """The locked prefix is free again."""
 
     ts: int
 
 
-class RunOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="run_outcome"):
+class RunOutcome(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind", tag="run_outcome"
+):
     """How a run ended. The state takes ``interrupted`` only; the rest is for audits."""
 
     ts: int
@@ -116,14 +120,14 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     interrupted: bool
 
 
-class ConfigChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="config_changed"):
+class ConfigChanged(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="config_changed"):
     """The request configuration from here on."""
 
     ts: int
     config: RequestConfig
 
 
-class LlmUsage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="llm_usage"):
+class LlmUsage(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="llm_usage"):
     """What one model request cost, in tokens; ``input_total_tokens`` is the whole prompt, as the provider says."""
 
     ts: int
@@ -134,7 +138,7 @@ class LlmUsage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     output_tokens: int
 
 
-class Extension(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="extension"):
+class Extension(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="extension"):
     """An application's own record: ``payload`` is any JSON value, untouched by the core."""
 
     ts: int
@@ -142,14 +146,14 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     payload: Any
 
 
-class AgentEventEntry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="agent_event"):
+class AgentEventEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="agent_event"):
     """One runtime event (loops, turns, tools), any JSON value here; the loop tree is folded from these."""
 
     ts: int
     event: Any
 
 
-class UnknownEntry(msgspec.Struct, frozen=True, kw_only=True):
+class UnknownEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An entry of a kind that this version does not know: kept, listed, skipped by the folds.
 
     ``members`` holds what follows ``kind`` and ``ts``, in the order of the line.
@@ -160,7 +164,7 @@ class UnknownEntry(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-class _CacheLocked(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cache_locked"):
+class _CacheLocked(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="cache_locked"):
     """``locked`` under its old name: read, never written."""
 
     ts: int

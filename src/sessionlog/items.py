@@ -37,7 +37,7 @@ class RefusalPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
 ContentPart: TypeAlias = TextPart | ImagePart | RefusalPart
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="message"):
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="message"):
     """What a user, the assistant or the system said."""
 
     role: Role

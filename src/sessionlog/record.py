@@ -26,6 +26,9 @@ ENVELOPE_BYTES_MAX: Final = 200
 """No envelope, from the opening brace to the quote that opens the kind, is longer than this."""
 
 _hasher = blake3(derive_key_context=HASH_CONTEXT)
+new_hasher: Final = _hasher.copy
+"""Returns a BLAKE3 hasher, in derive_key mode with the context of a record, that has hashed nothing yet."""
+
 _ENVELOPE: Final = re.compile(
     rb'\{"hash":"([0-9a-f]{64})","prev_hash":(?:null|"([0-9a-f]{64})"),"seq":(0|[1-9][0-9]{0,18}),"kind":"'
 )
@@ -38,22 +41,18 @@ _RESERIALISED: Final = (
 )
 
 
-class HashedEntry:
+class HashedEntry(msgspec.Struct, eq=False, gc=False):
     """One record: ``hash``, ``prev_hash`` (``None`` for the first), ``seq``, and ``line``, its bytes without the LF.
 
     Two are equal when their bytes are. Made by :func:`sessionlog.link`, by a store's reads, or by
-    :func:`parse_record`; all of these have computed the hash.
+    :func:`parse_record`; all of these have computed the hash, and nothing here checks it again.
     """
 
-    __slots__ = ("_entry", "hash", "line", "prev_hash", "seq")
-
-    def __init__(self, line: bytes, *, hash: EntryHash, prev_hash: EntryHash | None, seq: int) -> None:
-        """Wrap bytes whose hash the caller has computed; nothing is checked here."""
-        self.line: bytes = line
-        self.hash: EntryHash = hash
-        self.prev_hash: EntryHash | None = prev_hash
-        self.seq: int = seq
-        self._entry: LogEntry | None = None
+    line: bytes
+    hash: EntryHash
+    prev_hash: EntryHash | None
+    seq: int
+    _entry: LogEntry | None = None
 
     @property
     def entry(self) -> LogEntry:
@@ -91,7 +90,7 @@ class HashedEntry:
 
 def hash_payload(payload: bytes | memoryview) -> EntryHash:
     """Return the record hash of ``payload``, the line from byte 75 to its closing brace."""
-    hasher = _hasher.copy()
+    hasher = new_hasher()
     hasher.update(payload)
     # digest().hex() is a third faster than hexdigest(), and a call of the NewType would cost as much again
     return hasher.digest().hex()  # type: ignore[return-value]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sessionlog import LlmUsage, MemoryStore, Message, SessionId, ToolCall, ToolResult, restore
 from sessionlog.importers.claude_code import ImportReport, import_file
 from sessionlog.importers.claude_code.index import Index
-from sessionlog.importers.claude_code.lines import _Splitter
+from sessionlog.importers.claude_code.lines import Found, _Splitter
 from sessionlog.importers.claude_code.tree import Plan, plan
 
 pytestmark = pytest.mark.anyio
@@ -305,5 +305,6 @@ def _plan(lines: list[bytes], settled: dict[int, SessionId]) -> Plan:
     index = Index()
     splitter = _Splitter(10**6)
     for piece in [*splitter.feed(b"".join(line + b"\n" for line in lines)), *splitter.finish()]:
-        index.add(piece, line_bytes_max=10**6)
+        assert isinstance(piece, Found)
+        index.add(piece, fits=True)
     return plan(index, SessionId(SID), settled, agent_file=False, agents_base=SID)

@@ -5,27 +5,78 @@ of standard output has gone.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, MutableMapping, Sequence
+from importlib import import_module
+from typing import Any, Final
 
 import click
 
 from .. import CorruptLog, EntryNotFound, SessionLogError, SessionNotFound
 from .base import EXIT_BROKEN_PIPE, EXIT_FINDINGS, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_WRONG_USE, common_options, example
-from .checking import audit, verify
-from .demo import demo
-from .graph import graph
-from .importing import import_
 from .output import silence_stdout
-from .reading import list_, restore_, show, tail
 from .text import safe
-from .writing import append, fork
+
+_COMMANDS: Final = {
+    "append": "writing",
+    "audit": "checking",
+    "completion": "completion",
+    "demo": "demo",
+    "diff": "parting",
+    "export": "exporting",
+    "fork": "writing",
+    "graph": "graph",
+    "import": "importing",
+    "list": "reading",
+    "log": "conversation",
+    "loops": "loops",
+    "restore": "reading",
+    "search": "searching",
+    "show": "reading",
+    "stats": "counting",
+    "tail": "reading",
+    "verify": "checking",
+}
+"""Each command and the module that it is written in, under its name, or its name and ``_`` where Python has it."""
 
 
 def run(args: Sequence[str]) -> int:
     """Run the command line on ``args``; return the exit status. Errors have been told by then."""
     status: int = cli.main(args=list(args), prog_name="sessionlog", standalone_mode=False)
     return status
+
+
+class Commands(MutableMapping[str, click.Command]):
+    """The commands by name, each imported when it is first asked for: none waits for what only others need."""
+
+    def __init__(self, modules: dict[str, str]) -> None:
+        """Take the module of each command; nothing is imported yet."""
+        self._modules = modules
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        """Return a command."""
+        if name not in self._loaded:
+            module = import_module(f".{self._modules[name]}", __package__)
+            command = getattr(module, name, None)
+            self._loaded[name] = command if isinstance(command, click.Command) else getattr(module, f"{name}_")
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        """Add a command that is there already."""
+        self._modules[name], self._loaded[name] = "", command
+
+    def __delitem__(self, name: str) -> None:
+        """Take a command away."""
+        del self._modules[name]
+        self._loaded.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        """Return the number of commands."""
+        return len(self._modules)
 
 
 class Program(click.Group):
@@ -107,6 +158,7 @@ def _print_version(context: click.Context, _option: click.Parameter, wanted: boo
 
 @click.group(
     cls=Program,
+    commands=Commands(dict(_COMMANDS)),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=example(
         "sessionlog demo", "sessionlog import claude-code ~/.claude/projects", "sessionlog list", "sessionlog verify"
@@ -122,7 +174,3 @@ def cli() -> None:
     Ids and hashes may be abbreviated to any beginning that only one has. Exit status: 0 good, 1 a broken log, 2 wrong
     use or something that is not there.
     """
-
-
-for _command in (demo, import_, list_, show, verify, audit, restore_, fork, tail, graph, append):
-    cli.add_command(_command)

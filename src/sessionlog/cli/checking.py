@@ -19,6 +19,7 @@ from .. import (
     verify_store,
 )
 from .base import EXIT_FINDINGS, EXIT_GOOD, App, common_options, example, runs
+from .completion import complete_session
 from .lookup import find_sessions
 from .text import SHORT_HASH_CHARS, counted, short
 
@@ -30,7 +31,7 @@ _STATE_WORDS = {LogState.VALID: "valid", LogState.TORN_TAIL: "torn tail", LogSta
 
 
 @click.command(epilog=example("sessionlog verify", "sessionlog verify 0190163d --json"))
-@click.argument("sessions", metavar="[ID]...", nargs=-1)
+@click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
 @common_options
 @runs
 async def verify(app: App, sessions: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ async def verify(app: App, sessions: Sequence[str]) -> int:
 
 
 @click.command(epilog=example("sessionlog audit", "sessionlog audit 0190163d --json"))
-@click.argument("sessions", metavar="[ID]...", nargs=-1)
+@click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
 @common_options
 @runs
 async def audit(app: App, sessions: Sequence[str]) -> int:

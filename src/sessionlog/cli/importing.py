@@ -1,11 +1,12 @@
 """``import``: foreign transcripts become sessions; every line is imported, or told with the reason why not."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import anyio
+import anyio.to_thread
 import click
 
 from .. import Store
@@ -14,54 +15,232 @@ from .output import Refused
 from .text import counted, safe
 
 if TYPE_CHECKING:
-    from ..importers.claude_code import ImportedSession, ImportReport, NotUnderstood
+    from ..importers import Format, ImportedSession, ImportReport, NotUnderstood
 
+DEFAULT_FOLDERS: Final = ("~/.claude/projects", "~/.codex/sessions", "~/.pi/agent/sessions")
+"""Where the tools keep their transcripts: what ``--all`` imports."""
 _PIECES_SHOWN: Final = 5
-_EXAMPLE: Final = "sessionlog import claude-code ~/.claude/projects/my-project"
+_ALL: Final = "sessionlog.import.all"
+_COLUMNS: Final = (("files", 7), ("unchanged", 9), ("failed", 6), ("sessions", 8), ("lines", 10), ("records", 10))
 
 
-@click.group("import", epilog=example(_EXAMPLE))
+class _ImportGroup(click.Group):
+    """Takes paths as well as the names of formats: what names no format is a path, and so is ``./codex``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that takes ``args``, its name, and what is left for it."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return _any_format.name, _any_format, args
+
+
+def _remember_all(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.meta[_ALL] = context.meta.get(_ALL, False) or value
+
+
+_all_option = click.option(
+    "--all",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_all,
+    help="Take the folders where the tools keep their transcripts, too.",
+)
+
+
+@click.group(
+    "import",
+    cls=_ImportGroup,
+    invoke_without_command=True,
+    no_args_is_help=True,
+    subcommand_metavar="PATH... | FORMAT PATH...",
+    epilog=example(
+        "sessionlog import ~/.claude/projects rollout.jsonl",
+        "sessionlog import --all",
+        "sessionlog import codex ~/.codex/sessions/2026",
+    ),
+)
+@_all_option
 @common_options
-def import_() -> None:
-    """Import transcripts of other tools."""
+@click.pass_context
+def import_(context: click.Context) -> int | None:
+    """Import transcripts of other tools.
 
-
-@import_.command("claude-code", epilog=example(_EXAMPLE, "sessionlog import claude-code transcript.jsonl --json"))
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@common_options
-@runs
-async def claude_code(app: App, paths: Sequence[Path]) -> int:
-    """Import Claude Code transcripts.
-
-    Files, with those of their sub-agents beside them, or folders with everything below. The live branch becomes a
-    session; abandoned attempts, compactions and sub-agents become sessions of their own that say where they come from.
-    Importing again adds nothing, or just what is new. Lines that are not understood are told, with the reason.
+    Files, or folders with everything below; the format of each file is recognised, unless a FORMAT is named. Importing
+    again adds nothing, or just what is new. Lines that are not understood are told, with the reason.
     """
+    return _import_any(()) if context.invoked_subcommand is None else None
+
+
+@runs
+async def _import_any(app: App, paths: Sequence[Path]) -> int:
+    if click.get_current_context().meta.get(_ALL, False):
+        paths = [*paths, *await _default_folders(app)]
+    elif not paths:
+        raise click.UsageError("name a file or a folder, or say --all")
     async with app.open_store(make=True) as store:
-        reports = await import_claude_code(app, store, paths)
+        return await _import(app, store, paths, None)
+
+
+@click.command("PATH...")
+@click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
+@_all_option
+@common_options
+def _any_format(paths: Sequence[Path]) -> int:
+    return _import_any(paths)
+
+
+def _of_format(name: str, tool: str, folder: str, words: str) -> None:
+    """Add the subcommand that takes every file for one of format ``name``."""
+
+    @import_.command(
+        name,
+        help=f"Import {tool}.\n\n{words}",
+        epilog=example(f"sessionlog import {name} {folder}", f"sessionlog import {name} transcript.jsonl --json"),
+    )
+    @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+    @common_options
+    @runs
+    async def _(app: App, paths: Sequence[Path]) -> int:
+        async with app.open_store(make=True) as store:
+            return await _import(app, store, paths, name)
+
+
+_of_format(
+    "claude-code",
+    "Claude Code transcripts",
+    "~/.claude/projects/my-project",
+    "Files, with those of their sub-agents beside them, or folders with everything below. The live branch becomes a "
+    "session; abandoned attempts, compactions and sub-agents become sessions of their own that say where they come "
+    "from. Importing again adds nothing, or just what is new.",
+)
+_of_format(
+    "codex",
+    "Codex CLI rollouts",
+    "~/.codex/sessions",
+    "Files, or folders with everything below. What follows a rollback becomes a fork; what follows a compaction, a "
+    "session compacted from the one before; a spawned collaborator names its parent.",
+)
+_of_format(
+    "pi",
+    "pi sessions",
+    "~/.pi/agent/sessions",
+    "Files, or folders with everything below, of versions 1 to 3. A branch becomes a fork; what follows a compaction, "
+    "a session compacted from the one before.",
+)
+
+
+async def _default_folders(app: App) -> list[Path]:
+    """Return those of the tools' folders that are there; tell the others."""
+    found = []
+    for name in DEFAULT_FOLDERS:
+        folder = await anyio.Path(name).expanduser()
+        if await folder.is_dir():
+            found.append(Path(folder))
+        else:
+            await app.out.note(f"sessionlog: {name} is not there: nothing to import from it")
+    if not found:
+        raise Refused("none of the tools' folders is there: name a file or a folder")
+    return found
+
+
+async def _import(app: App, store: Store, paths: Sequence[Path], format_name: str | None) -> int:
+    """Import, print what became of each file, and a table where there are several; return the exit status."""
+    table = _Table()
+    reports = await _import_files(app, store, paths, format_name, on_report=table.add)
+    if len(reports) > 1 and not app.out.json:
+        await table.print(app)
     return EXIT_WRONG_USE if None in reports else EXIT_GOOD
 
 
 async def import_claude_code(app: App, store: Store, paths: Sequence[Path]) -> "list[ImportReport | None]":
     """Import transcripts and print and return a report for each; ``None`` for one that cannot be imported."""
-    from ..importers.claude_code import ImportFailed, find_transcripts, import_file  # noqa: PLC0415 - slow to load
+    return await _import_files(app, store, paths, "claude-code")
+
+
+async def _import_files(
+    app: App,
+    store: Store,
+    paths: Sequence[Path],
+    format_name: str | None,
+    *,
+    on_report: "Callable[[ImportReport | None], object] | None" = None,
+) -> "list[ImportReport | None]":
+    """Import all transcripts at ``paths``: as the format that is named, or as what they are."""
+    from ..importers import FORMATS, ImportFailed, find_transcripts  # noqa: PLC0415 - slow to load
 
     files = await find_transcripts(paths)
     if not files:
         raise Refused(
             f"there is no transcript (*.jsonl) in {', '.join(map(str, paths))}: name a file or another folder"
         )
+    named = next((one for one in FORMATS if one.name == format_name), None)
     reports: list[ImportReport | None] = []
-    with app.out.progress("importing", sum([await _size(path) for path in files]), in_bytes=True) as advance:
+    total = await anyio.to_thread.run_sync(_size, files)
+    with app.out.progress("importing", total, in_bytes=True) as advance:
         for path in files:
+            report: ImportReport | None = None
             try:
-                report = await import_file(store, path, progress=advance)
-                await print_import(app, report)
-                reports.append(report)
+                report = await _import_one(store, path, named, advance)
+                if app.out.json or on_report is None or len(files) == 1 or not _is_known(report):
+                    await print_import(app, report)
             except ImportFailed as error:
                 await app.out.note(f"sessionlog: {error}")
-                reports.append(None)
+            reports.append(report)
+            if on_report is not None:
+                on_report(report)
     return reports
+
+
+async def _import_one(
+    store: Store, path: Path, named: "Format | None", advance: Callable[[int], None]
+) -> "ImportReport":
+    from ..importers import import_file, import_transcript  # noqa: PLC0415
+
+    if named is None:
+        return await import_file(store, path, progress=advance)
+    return await import_transcript(store, path, named, progress=advance)
+
+
+def _is_known(report: "ImportReport") -> bool:
+    """Tell whether there is nothing to say of the file, beyond that all of it was imported before."""
+    return report.unchanged and bool(report.sessions) and not report.waiting
+
+
+class _Table:
+    """Counts, by format, what an import did."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Counter[str]] = {}
+
+    def add(self, report: "ImportReport | None") -> None:
+        """Count one file; ``None``: it could not be imported."""
+        row = self._rows.setdefault("-" if report is None else report.format or "(empty)", Counter())
+        row["files"] += 1
+        if report is None:
+            row["failed"] += 1
+            return
+        row["unchanged"] += report.unchanged
+        row["sessions"] += sum(session.made for session in report.sessions)
+        row["lines"] += report.imported - report.imported_before
+        row["records"] += report.records_added
+
+    async def print(self, app: App) -> None:
+        """Print a row for each format, and their sum."""
+        await app.out.line()
+        await app.out.row((_columns("", {name: name for name, _ in _COLUMNS}), "bold"))
+        for name, row in sorted(self._rows.items()):
+            await app.out.row(_columns(name, row))
+        if len(self._rows) > 1:
+            await app.out.row((_columns("total", sum(self._rows.values(), Counter())), "bold"))
+
+
+def _columns(name: str, row: "Counter[str] | dict[str, str]") -> str:
+    cells: dict[str, Any] = dict(row)
+    texts = [cells.get(column, 0) for column, _ in _COLUMNS]
+    shown = [one if isinstance(one, str) else f"{one:,}" for one in texts]
+    return f"{name:<12}" + "".join(f" {text:>{width}}" for text, (_, width) in zip(shown, _COLUMNS, strict=True))
 
 
 async def print_import(app: App, report: "ImportReport") -> None:
@@ -106,18 +285,22 @@ async def _print_pieces(app: App, what: str, pieces: "Sequence[NotUnderstood]") 
 
 
 def _report_object(report: "ImportReport") -> dict[str, object]:
-    names = ("session_id", "live_session_id", "bytes_read", "imported", "imported_before", "records_added", "unchanged")
+    names = ("format", "session_id", "live_session_id", "bytes_read", "imported", "imported_before")
     return {
         "path": safe(str(report.path)),
         **{name: getattr(report, name) for name in names},
+        "records_added": report.records_added,
+        "unchanged": report.unchanged,
         "sessions": report.sessions,
         "not_understood": report.not_understood,
         "waiting": report.waiting,
     }
 
 
-async def _size(path: Path) -> int:
-    """Return a file's size; 0 for what is not there: the import will tell."""
-    with suppress(OSError):
-        return (await anyio.Path(path).stat()).st_size
-    return 0
+def _size(paths: Sequence[Path]) -> int:
+    """Return how many bytes the files have; what is not there has none: the import will tell."""
+    total = 0
+    for path in paths:
+        with suppress(OSError, ValueError):
+            total += path.stat().st_size
+    return total

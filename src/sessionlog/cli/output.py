@@ -65,9 +65,22 @@ class Output:
         """Print text for people, ``indent`` columns to the right. A terminal wraps it at words."""
         await self._print(segments, "", indent=indent, is_row=False)
 
-    async def row(self, *segments: Segment, rest: str = "", indent: int = 0) -> None:
-        """Print a row: ``segments`` whole, so that ids can be copied; of ``rest`` what fits on a terminal's line."""
-        await self._print(segments, rest, indent=indent, is_row=True)
+    async def row(self, *segments: Segment, rest: str = "", indent: int = 0, crop: bool = False) -> None:
+        """Print a row: ``segments`` whole, so that ids can be copied; of ``rest`` what fits on a terminal's line.
+
+        With ``crop``, no more than what fits of the ``segments`` either.
+        """
+        await self._print(segments, rest, indent=indent, is_row=True, crop=crop)
+
+    async def raw(self, data: bytes) -> None:
+        """Write bytes as they are, for another program. Raises :class:`Refused` on a terminal: it would obey them."""
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise Refused("raw bytes could act on the terminal: name a file with --output FILE, or pipe them")
+        await self.flush()
+        if sys.stdout is None:
+            raise Refused("standard output is closed: nothing can be printed")
+        await aiofiles.stdout_bytes.write(data)
+        await aiofiles.stdout_bytes.flush()
 
     async def flush(self) -> None:
         """Write out everything that was printed so far."""
@@ -122,20 +135,22 @@ class Output:
         if self._pending_chars >= _PENDING_CHARS_MAX or time.monotonic() - self._flushed_at >= _PENDING_S_MAX:
             await self.flush()
 
-    async def _print(self, segments: Sequence[Segment], rest: str, *, indent: int, is_row: bool) -> None:
+    async def _print(
+        self, segments: Sequence[Segment], rest: str, *, indent: int, is_row: bool, crop: bool = False
+    ) -> None:
         pieces = [(safe(one), "") if isinstance(one, str) else (safe(one[0]), one[1]) for one in segments]
         if self._styled:
-            await self._add(self._render(pieces, safe(rest), indent=indent, is_row=is_row))
+            await self._add(self._render(pieces, safe(rest), indent=indent, is_row=is_row, crop=crop))
         else:
             await self._add((" " * indent + "".join(text for text, _ in pieces) + safe(rest)).rstrip(" ") + "\n")
 
-    def _render(self, pieces: list[tuple[str, str]], rest: str, *, indent: int, is_row: bool) -> str:
+    def _render(self, pieces: list[tuple[str, str]], rest: str, *, indent: int, is_row: bool, crop: bool) -> str:
         from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
 
         console = self._terminal()
         margin = " " * indent
         text = Text.assemble(margin if is_row else "", *pieces)
-        if console.width - text.cell_len >= min(len(rest), _REST_COLUMNS_MIN):
+        if crop or console.width - text.cell_len >= min(len(rest), _REST_COLUMNS_MIN):
             text.append(rest)
             text.truncate(console.width, overflow="ellipsis")
         text.rstrip()
@@ -161,11 +176,15 @@ def _progress(*, in_bytes: bool) -> "Progress":
         Progress,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
-    count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    counts: list[ProgressColumn] = [MofNCompleteColumn()]
+    if in_bytes:
+        counts = [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True)]
     label = TextColumn("{task.description}", markup=False)
-    return Progress(label, BarColumn(), count, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    return Progress(label, BarColumn(), *counts, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
 
 
 def silence_stdout() -> None:

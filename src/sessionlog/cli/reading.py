@@ -23,6 +23,7 @@ from .. import (
     restore,
 )
 from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .completion import complete_session
 from .lookup import find_session
 from .output import Segment
 from .records import print_record
@@ -65,7 +66,7 @@ async def list_(app: App) -> int:
 
 
 @click.command(epilog=example("sessionlog show 0190163d", "sessionlog show 0190163d --full | less"))
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("--full", is_flag=True, help="Print everything that each record says.")
 @common_options
 @runs
@@ -81,7 +82,7 @@ async def show(app: App, session: str, full: bool) -> None:
 
 
 @click.command(epilog=example("sessionlog tail 0190163d -f", "sessionlog tail 0190163d -f --json | jq .kind"))
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("-f", "--follow", is_flag=True, help="Wait for more; Ctrl-C ends it.")
 @click.option(
     "-n",
@@ -112,7 +113,7 @@ async def tail(app: App, session: str, follow: bool, count: int, full: bool) -> 
 @click.command(
     "restore", epilog=example("sessionlog restore 0190163d", "sessionlog restore 0190163d --json | jq .history")
 )
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", shell_complete=complete_session)
 @common_options
 @runs
 async def restore_(app: App, session: str) -> None:

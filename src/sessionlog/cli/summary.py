@@ -47,7 +47,7 @@ def summarize_item(item: Item) -> str:
     """Return an item on one line, told apart by how it begins: ``user:``, ``-> call``, ``<- result``."""
     match item:
         case Message(role=role):
-            text = _message_text(item)
+            text = message_text(item)
             return one_line(text if role == "assistant" else f"{role}: {text}", chars_max=SUMMARY_CHARS_MAX)
         case ToolCall():
             return one_line(f"-> {item.name} {item.arguments}", chars_max=SUMMARY_CHARS_MAX)
@@ -106,7 +106,7 @@ def describe_items(items: Sequence[Item]) -> Iterator[str]:
     for item in items:
         match item:
             case Message():
-                yield from _labelled(item.role, _message_text(item))
+                yield from _labelled(item.role, message_text(item))
             case ToolCall():
                 yield from _labelled(f"tool call {item.name} ({item.call_id})", item.arguments)
             case ToolResult():
@@ -121,7 +121,7 @@ def _entry_summary(entry: LogEntry) -> str:
         case SessionStart():
             return "; ".join((*_origin_lines(entry), *_start_parts(entry)))
         case UserInput(item=item):
-            return _message_text(item) if isinstance(item, Message) else summarize_item(item)
+            return message_text(item) if isinstance(item, Message) else summarize_item(item)
         case ToolResults(items=items) | AssistantItems(items=items) | HookInjectedItems(items=items):
             return " | ".join(summarize_item(item) for item in items[:SUMMARY_CHARS_MAX])
         case Extension():
@@ -172,7 +172,8 @@ def _outcome(entry: RunOutcome) -> str:
     return entry.outcome + (", interrupted" if entry.interrupted else "")
 
 
-def _message_text(message: Message) -> str:
+def message_text(message: Message) -> str:
+    """Return all that a message says; an image as its type."""
     parts = []
     for part in message.content:
         match part:

@@ -54,6 +54,32 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def duration(ms: int, *, compact: bool = False) -> str:
+    """Return milliseconds for people, in two units at most: ``0.4 s``, ``3 min 5 s``; if ``compact``, ``3m05s``."""
+    seconds, minutes, hours = ms // 1000, ms // 60_000, ms // 3_600_000
+    if minutes < 1:
+        text = f"{ms / 1000:.1f} s" if ms < 9_950 else f"{seconds} s"
+        return text.replace(" ", "") if compact else text
+    large, unit, small, rest = (minutes, "min", seconds % 60, "s")
+    if hours >= 48:
+        large, unit, small, rest = (hours // 24, "d", hours % 24, "h")
+    elif hours:
+        large, unit, small, rest = (hours, "h", minutes % 60, "min")
+    return f"{large}{unit[0]}{small:02}{rest[0]}" if compact else f"{large} {unit} {small} {rest}"
+
+
+def compact(count: int) -> str:
+    """Return a count in few columns: ``999``, ``12.3k``, ``4.5M``, powers of 1000."""
+    if abs(count) < 1000:
+        return str(count)
+    value = float(count)
+    for unit in ("k", "M", "G"):
+        value /= 1000
+        if abs(value) < 999.95:
+            return f"{value:.1f}{unit}"
+    return f"{value / 1000:.1f}T"
+
+
 def size(byte_count: int) -> str:
     """Return a byte count for people: ``512 B``, ``12.3 KB``, powers of 1000."""
     if byte_count < 1000:

@@ -23,6 +23,7 @@ from .. import (
     open_session,
 )
 from .base import App, common_options, example, runs
+from .completion import complete_session
 from .entry_json import parse_entry
 from .lookup import find_record, find_session
 from .output import Refused
@@ -36,7 +37,7 @@ from .text import counted, short
         "  sessionlog append my-session --create",
     )
 )
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("--create", is_flag=True, help="Make the session first if it is not there; ID is then its whole id.")
 @common_options
 @runs
@@ -57,7 +58,7 @@ async def append(app: App, session: str, create: bool) -> None:
 
 
 @click.command(epilog=example("sessionlog fork 0190163d --at cb0c56b8"))
-@click.argument("session", metavar="ID")
+@click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("--at", "at_hash", required=True, metavar="HASH", help="The last record that the fork takes over.")
 @common_options
 @runs

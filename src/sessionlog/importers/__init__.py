@@ -1,6 +1,51 @@
-"""Importers: one foreign transcript format each, turned into sessions of a store.
+"""Importers: foreign transcript formats, turned into sessions of a store.
 
 They all promise the same: streamed (no file is held in memory), idempotent (a second import adds nothing, a grown file
 adds just what is new), complete (every line of the source is imported, or listed with the reason why not), and honest
 about where a session came from: its second record is an ``extension`` entry of domain ``import``.
+
+What all formats share: :mod:`.lines` (bytes into JSON objects), :mod:`.survey` (the first pass), :mod:`.plan` and
+:mod:`.layout` (what goes where), :mod:`.usage`, :mod:`.ledger` (what the store has already), :mod:`.writer` (the second
+pass), :mod:`.engine` (one import, from end to end), :mod:`.paths` (many files). A format is one module or package
+against :mod:`.protocol`; :mod:`.recognise` tells them apart.
 """
+
+from .engine import import_transcript
+from .layout import START, Layout
+from .ledger import IMPORT_DOMAIN, ImportNote, Source
+from .lines import Found
+from .paths import find_transcripts
+from .plan import Plan, PlannedSession, session_name
+from .protocol import Format, Header, Transcript
+from .recognise import FORMATS, import_file, import_paths, recognise
+from .report import ImportedSession, ImportFailed, ImportReport, ImportSummary, NotUnderstood
+from .usage import Due
+from .writer import SPAWN_SUFFIX
+
+__all__ = [
+    "FORMATS",
+    "IMPORT_DOMAIN",
+    "SPAWN_SUFFIX",
+    "START",
+    "Due",
+    "Format",
+    "Found",
+    "Header",
+    "ImportFailed",
+    "ImportNote",
+    "ImportReport",
+    "ImportSummary",
+    "ImportedSession",
+    "Layout",
+    "NotUnderstood",
+    "Plan",
+    "PlannedSession",
+    "Source",
+    "Transcript",
+    "find_transcripts",
+    "import_file",
+    "import_paths",
+    "import_transcript",
+    "recognise",
+    "session_name",
+]

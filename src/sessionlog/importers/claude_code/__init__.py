@@ -5,18 +5,20 @@ compact boundary a session compacted from the one before, a sub-agent a session 
 imported or listed with a reason; a second import adds nothing, a grown file just what is new, an interrupted import
 goes on.
 
-Read in this order: :mod:`.lines` (bytes into JSON objects), :mod:`.shapes` (objects into structs), :mod:`.index` (the
-first pass), :mod:`.tree` (which line goes where), :mod:`.usage`, :mod:`.convert` (a line into entries),
-:mod:`.ledger` (what the store has already), :mod:`.writer` (the second pass), :mod:`.importer`. The format is not
-documented by its makers; what is said of it here was observed in real files.
+Read in this order: :mod:`.shapes` (objects into structs), :mod:`.index` (the first pass), :mod:`.tree` (which line goes
+where), :mod:`.usage`, :mod:`.convert` (a line into entries), :mod:`.transcript`. What all formats share is in
+:mod:`sessionlog.importers`. The format is not documented by its makers; what is said of it here was observed in real
+files.
 """
 
-from .importer import import_file
-from .index import NotUnderstood
-from .ledger import IMPORT_DOMAIN, ImportNote, Source
-from .paths import find_transcripts, import_paths
-from .report import ImportedSession, ImportFailed, ImportReport, ImportSummary
-from .writer import SPAWN_DOMAIN
+from typing import Final
+
+from ..ledger import IMPORT_DOMAIN, ImportNote, Source
+from ..paths import find_transcripts
+from ..report import ImportedSession, ImportFailed, ImportReport, ImportSummary, NotUnderstood
+from ..writer import SPAWN_SUFFIX
+from .convert import DOMAIN
+from .importer import import_file, import_paths
 
 __all__ = [
     "IMPORT_DOMAIN",
@@ -32,3 +34,6 @@ __all__ = [
     "import_file",
     "import_paths",
 ]
+
+SPAWN_DOMAIN: Final = DOMAIN + SPAWN_SUFFIX
+"""The domain of the ``extension`` entries that link a tool call to the session of the sub-agent that it spawned."""

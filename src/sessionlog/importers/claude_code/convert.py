@@ -27,6 +27,7 @@ from ...entries import (
     UserInput,
 )
 from ...items import ContentPart, ImagePart, Item, Message, Reasoning, Role, TextPart, ToolCall, ToolResult
+from ..values import json_text, plain_text
 from .shapes import Block, Line, blocks_of
 
 DOMAIN: Final = "claude_code"
@@ -100,19 +101,19 @@ def _assistant_item(block: Block, message_id: str | None) -> Item | None:
     if block.type == "thinking" and block.thinking is not None:
         return Reasoning(block.thinking, signature=block.signature, id=message_id)
     if block.type == "tool_use" and block.id is not None and block.name is not None:
-        return ToolCall(block.id, block.name, _json_text({} if block.input is None else block.input), id=message_id)
+        return ToolCall(block.id, block.name, json_text({} if block.input is None else block.input), id=message_id)
     part = _part(block)
     return None if part is None else Message(role, [part], id=message_id)
 
 
 def _result(block: Block, line: Line) -> ToolResult:
     """Return the result; ``content`` is what the model was not sent, or was sent in another form than text."""
-    summary, plain = _plain_text(block.content)
-    content = None if plain else _json_text(block.content)
+    summary, plain = plain_text(block.content)
+    content = None if plain else json_text(block.content)
     structured = line.tool_use_result
     answers = [other for other in blocks_of(line) if other.type == "tool_result"]
     if structured is not None and len(answers) == 1:
-        text = structured if isinstance(structured, str) else _json_text(structured)
+        text = structured if isinstance(structured, str) else json_text(structured)
         if len(text) > len(content or summary):
             content = text
     return ToolResult(
@@ -124,25 +125,6 @@ def _result(block: Block, line: Line) -> ToolResult:
     )
 
 
-def _plain_text(content: Any) -> tuple[str, bool]:
-    """Return the text of a result's content, and whether that is all of it."""
-    if content is None or isinstance(content, str):
-        return content or "", True
-    if not isinstance(content, list):
-        return _json_text(content), True
-    texts = [
-        part["text"]
-        if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
-        else None
-        for part in content
-    ]
-    return "\n".join(text for text in texts if text is not None), None not in texts
-
-
 def _unknown_block(line: Line, block: Block, *, ts: int) -> Extension:
     members = {name: value for name, value in msgspec.to_builtins(block).items() if value is not None}
     return Extension(ts=ts, domain=DOMAIN, payload={"type": f"{line.type}.block", "uuid": line.uuid, "block": members})
-
-
-def _json_text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -1,38 +1,16 @@
 """The first pass over a transcript: what stands where, without keeping what it says.
 
 A :class:`Node` is a line of the conversation tree (it has a ``uuid``) in some hundred bytes; of every other line only
-its ordinal is kept. The index also lists what cannot be imported, and why: torn lines, messages that are in the file
-twice, values that no log entry can hold (integers past 64 bits, nesting deeper than 64, lines longer than the store
-takes).
+its ordinal is kept.
 """
 
-import re
 from dataclasses import dataclass, field
-from typing import Any, Final
 
 import msgspec
 
-from ...entries import Extension, RequestConfig, encode_entry
-from ...errors import InvalidEntry
-from .convert import DOMAIN, line_entries
-from .lines import Bad, Found, Piece, Tail
+from ..lines import Found
+from ..usage import token_count
 from .shapes import Block, Line, Usage, blocks_of, line_ms, parse_line, spawned_agent
-
-RECORD_OVERHEAD_BYTES: Final = 512
-"""Room for a record's envelope and an entry's own members around what a line says."""
-
-TOKENS_END: Final = 2**53
-"""No count of tokens reaches this; what does is no count."""
-
-_SUSPICIOUS_INTEGER: Final = re.compile(rb"[0-9]{19}")
-_SUSPICIOUS_BRACKETS: Final = 50
-
-
-class NotUnderstood(msgspec.Struct, frozen=True):
-    """A piece of the source that was not imported: its line, from 1, and the reason."""
-
-    line: int
-    reason: str
 
 
 @dataclass(slots=True)
@@ -80,41 +58,19 @@ class Index:
     by_uuid: dict[str, Node] = field(default_factory=dict)
     others: list[int] = field(default_factory=list)
     """Ordinals of the lines outside the tree that are kept."""
-    left_out: set[int] = field(default_factory=set)
-    """Ordinals of the objects that are listed, not imported; their nodes stay in the tree."""
-    not_understood: list[NotUnderstood] = field(default_factory=list)
-    waiting: list[NotUnderstood] = field(default_factory=list)
-    unfinished: bool = False
-    """The file ends in the middle of a line."""
-    object_count: int = 0
-    consumed_bytes: int = 0
     first: Line | None = None
     """The first line of the tree."""
-    other_lines: dict[int, int] = field(default_factory=dict)
-    """For each ordinal in ``others``, its line."""
 
-    def add(self, piece: Piece, *, line_bytes_max: int) -> None:
-        """Take the next piece of the file in."""
-        if isinstance(piece, Tail):
-            self.unfinished = True
-            self.waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
-            return
-        self.consumed_bytes = piece.end
-        if isinstance(piece, Bad):
-            self.not_understood.append(NotUnderstood(piece.line, piece.reason))
-            return
-        self.object_count += 1
+    def add(self, piece: Found, *, fits: bool) -> str | None:
+        """Take the next object of the file in; return why it is not to be imported."""
         line = parse_line(piece.value)
-        reason = _refusal(piece, line, line_bytes_max=line_bytes_max)
-        if reason is not None:
-            self.left_out.add(piece.ordinal)
-            self.not_understood.append(NotUnderstood(piece.line, reason))
         if line.uuid is None:
-            self._add_other(piece)
+            self._add_other(piece, fits=fits)
         elif line.uuid in self.by_uuid:
-            self._add_again(piece, line, self.by_uuid[line.uuid])
+            return self._add_again(piece, line, self.by_uuid[line.uuid], fits=fits)
         else:
             self._add_node(piece, line)
+        return None
 
     def _add_node(self, piece: Found, line: Line) -> None:
         node = _node(piece, line)
@@ -123,19 +79,16 @@ class Index:
         self.nodes.append(node)
         self.by_uuid[node.uuid] = node
 
-    def _add_other(self, piece: Found) -> None:
-        if piece.ordinal not in self.left_out:
+    def _add_other(self, piece: Found, *, fits: bool) -> None:
+        if fits:
             self.others.append(piece.ordinal)
-            self.other_lines[piece.ordinal] = piece.line
 
-    def _add_again(self, piece: Found, line: Line, first: Node) -> None:
+    def _add_again(self, piece: Found, line: Line, first: Node, *, fits: bool) -> str | None:
         """A uuid that is there already: the same message is listed; another content is kept, outside the tree."""
-        if _fingerprint(line, piece) != first.text:
-            self._add_other(piece)
-        elif piece.ordinal not in self.left_out:
-            self.left_out.add(piece.ordinal)
-            reason = f"duplicate: message {line.uuid} stands on line {first.line} already"
-            self.not_understood.append(NotUnderstood(piece.line, reason))
+        if _fingerprint(line, piece) == first.text:
+            return f"duplicate: message {line.uuid} stands on line {first.line} already"
+        self._add_other(piece, fits=fits)
+        return None
 
 
 def _node(piece: Found, line: Line) -> Node:
@@ -196,12 +149,8 @@ def _usage(line: Line) -> tuple[int, int, int, int] | None:
 
 def usage_tokens(usage: Usage) -> tuple[int, int, int, int]:
     """Return tokens as ``llm_usage`` counts them: the whole input, of it read from and written to cache, the output."""
-    read, written = _tokens(usage.cache_read_input_tokens), _tokens(usage.cache_creation_input_tokens)
-    return _tokens(usage.input_tokens) + read + written, read, written, _tokens(usage.output_tokens)
-
-
-def _tokens(count: int | None) -> int:
-    return count if count is not None and 0 <= count < TOKENS_END else 0
+    read, written = token_count(usage.cache_read_input_tokens), token_count(usage.cache_creation_input_tokens)
+    return token_count(usage.input_tokens) + read + written, read, written, token_count(usage.output_tokens)
 
 
 def _fingerprint(line: Line, piece: Found) -> int:
@@ -212,27 +161,3 @@ def _fingerprint(line: Line, piece: Found) -> int:
     if len(blocks) == 1 and blocks[0].type == "text":
         return text_fingerprint(line)
     return hash(msgspec.json.encode(blocks))
-
-
-def _refusal(piece: Found, line: Line, *, line_bytes_max: int) -> str | None:
-    """Say why no entry can hold the line; the costly check is made only where a cheap look gives cause."""
-    raw = piece.raw
-    cheap = (
-        len(raw) * 3 + RECORD_OVERHEAD_BYTES < line_bytes_max
-        and raw.count(b"{") + raw.count(b"[") < _SUSPICIOUS_BRACKETS
-        and _SUSPICIOUS_INTEGER.search(raw) is None
-    )
-    return None if cheap else _full_refusal(piece.value, line, line_bytes_max=line_bytes_max)
-
-
-def _full_refusal(value: dict[str, Any], line: Line, *, line_bytes_max: int) -> str | None:
-    try:
-        entries = line_entries(line, value, ts=0, config=RequestConfig())
-        if line.is_compact_summary or not entries:
-            entries = [*entries, Extension(ts=0, domain=DOMAIN, payload=None)]
-        sizes = [len(encode_entry(entry)) for entry in entries]
-    except (InvalidEntry, ValueError, OverflowError) as error:
-        return str(error)
-    if max(sizes) + RECORD_OVERHEAD_BYTES > line_bytes_max:
-        return f"its record would be longer than the {line_bytes_max} bytes that the store takes"
-    return None

@@ -5,12 +5,11 @@ tree, when the rest has another shape; nothing but that there is a line. Whateve
 the line's own JSON, which is what is kept of every line that is no message.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from ..values import stamp_ms
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -101,18 +100,7 @@ def parse_line(value: dict[str, Any]) -> Line:
 
 def line_ms(line: Place) -> int | None:
     """Return the line's timestamp in unix milliseconds; ``None`` where it has none that can be read."""
-    stamp = line.timestamp
-    if isinstance(stamp, int | float):
-        return int(stamp) if 0 <= stamp < 2**53 else None
-    if stamp is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(stamp)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return stamp_ms(line.timestamp)
 
 
 def blocks_of(line: Line) -> list[Block]:

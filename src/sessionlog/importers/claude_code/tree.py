@@ -21,49 +21,25 @@ message has come to stand on another branch: the old session then stays, and the
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, count
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from blake3 import blake3
-
-from ...ids import SESSION_ID_CHARS_MAX, SessionId
+from ...ids import SessionId
+from ..plan import Names, PlannedSession, SessionRole, derived_id
+from ..plan import Plan as _Plan
 from .index import Index, Node
 
-SessionRole: TypeAlias = Literal["main", "fork", "compaction", "agent"]
-SHORT_UUID_CHARS: Final = 8
-NAME_CHARS_MAX: Final = 40
-"""What a derived session's id adds to its base, at most, beside the role."""
+__all__ = ["Plan", "plan"]
 
 
-@dataclass(slots=True)
-class PlannedSession:
-    """A session that the file makes: which, where it comes from, and the object it starts at."""
-
-    session_id: SessionId
-    role: SessionRole
-    first: Node | None
-    source: "PlannedSession | None" = None
-    parting: Node | None = None
-    """The line of ``source`` after which this session parts; ``None``: at its very start."""
-    summary: int | None = None
-    """For a compaction: the ordinal of the line that it starts its history with."""
-    spawned_by: SessionId | None = None
-    held: bool = False
-    """A compaction whose summary is not in the file yet: nothing of it can be written."""
+_WAITING: Final = "it waits for the summary of a compact boundary"
 
 
 @dataclass
-class Plan:
-    """What :func:`plan` decided. Ordinals are those of the file's JSON objects."""
+class Plan(_Plan):
+    """What :func:`plan` decided."""
 
-    sessions: list[PlannedSession] = field(default_factory=list)
-    session_of: dict[int, PlannedSession] = field(default_factory=dict)
     order: list[Node] = field(default_factory=list)
     """The tree's lines as they are to be written: in the order of the file, but none before its parent."""
-    waits_for: dict[int, int] = field(default_factory=dict)
-    """Lines whose parent stands later in the file, with the parent."""
-    spawns: dict[int, tuple[str, SessionId, str | None]] = field(default_factory=dict)
-    """Lines that tell of a sub-agent first: its id, its session, and the tool call that spawned it."""
 
 
 def plan(
@@ -85,7 +61,7 @@ def plan(
     chains: dict[str | None, list[Node]] = {None: []}
     for group, node in _grouped(index, agent_file=agent_file):
         chains.setdefault(group, []).append(node)
-    names = _Names(base, settled, taken)
+    names = Names(base, settled, taken)
     for group, nodes in chains.items():
         if group is None:
             first = nodes[0] if nodes else None
@@ -97,40 +73,11 @@ def plan(
         _Layout(result, nodes, root, settled, names).run()
     _place_others(result, index, result.sessions[0])
     _link_agents(result, index, agents_base, chains)
+    result.waiting = {ordinal: _WAITING for ordinal, session in result.session_of.items() if session.held}
+    spoken = (node.ordinal for node in index.nodes if node.speaks and not node.meta)
+    live = max((ordinal for ordinal in spoken if ordinal not in result.waiting), default=None)
+    result.live = None if live is None else result.session_of[live]
     return result
-
-
-def derived_id(base: str, role: str, name: str) -> SessionId:
-    """Return ``<base>-<role>-<name>``, with what may not stand in a session id replaced."""
-    tail = f"-{role}-{safe_name(name, NAME_CHARS_MAX)}"
-    return SessionId(safe_name(base, SESSION_ID_CHARS_MAX - len(tail)) + tail)
-
-
-def safe_name(name: str, chars_max: int) -> str:
-    """Return ``name`` if it may be part of a session id, else what is left of it and a hash of the whole."""
-    clean = "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in name)
-    if clean == name and 0 < len(name) <= chars_max:
-        return name
-    return f"{clean[: chars_max - 9].strip('-_') or 'x'}-{blake3(name.encode(errors='replace')).hexdigest()[:8]}"
-
-
-class _Names:
-    """Gives derived sessions their ids: the settled one, else a short one that is free."""
-
-    def __init__(self, base: SessionId, settled: Mapping[int, SessionId], taken: Iterable[SessionId]) -> None:
-        self._base = base
-        self._settled = settled
-        self._taken = {base, *settled.values(), *taken}
-
-    def pick(self, ordinal: int, role: str, name: str) -> SessionId:
-        if ordinal in self._settled:
-            return self._settled[ordinal]
-        short = name if role == "agent" else name[:SHORT_UUID_CHARS]
-        candidates = chain((short, name), (f"{name}-{number}" for number in count(2)))
-        ids = (derived_id(self._base, role, candidate) for candidate in candidates)
-        session_id = next(session_id for session_id in ids if session_id not in self._taken)
-        self._taken.add(session_id)
-        return session_id
 
 
 @dataclass(slots=True)
@@ -164,7 +111,7 @@ class _Layout:
         nodes: list[Node],
         root: PlannedSession,
         settled: Mapping[int, SessionId],
-        names: _Names,
+        names: Names,
     ) -> None:
         self._plan = result
         self._nodes = nodes

@@ -5,32 +5,16 @@ message is over: at the first later line of its session that starts another mess
 the turn, or that parts from the session. That moment does not move when the file grows. Only the message at the very
 end of a file stays open; it is counted as it stands if the file ends in a whole line, and left for later if it is
 still being written.
-
-Should a counted message go on after all, only what came on top is logged: the sum over ``llm_usage`` is right at all
-times.
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
 
 from ...ids import SessionId
+from ..plan import PlannedSession
+from ..usage import Due, Tokens
 from .index import Node
-from .tree import Plan, PlannedSession
-
-Tokens: TypeAlias = tuple[int, int, int, int]
-"""Input in total, read from cache, written to cache, output."""
-
-
-class Due(NamedTuple):
-    """The usage of a message and from which object of the file on it is to be logged."""
-
-    at: float
-    message_id: str
-    tokens: Tokens
-    first: int
-    """The ordinal of the message's first line."""
-    ts: int | None
+from .tree import Plan
 
 
 @dataclass(slots=True)
@@ -66,14 +50,6 @@ def usage_due(plan: Plan, *, file_is_growing: bool) -> dict[SessionId, list[Due]
         for session in plan.sessions:
             close(session, math.inf)
     return due
-
-
-def added_tokens(tokens: Tokens, counted: Tokens | None) -> Tokens | None:
-    """Return what ``tokens`` has on top of what was ``counted`` for the message; ``None`` for nothing."""
-    if counted is None:
-        return tokens
-    added = tuple(max(0, now - then) for now, then in zip(tokens, counted, strict=True))
-    return (added[0], added[1], added[2], added[3]) if any(added) else None
 
 
 def _is_next(node: Node) -> bool:

@@ -39,7 +39,7 @@ def repair_tail(
     if size - end <= line_bytes_max:
         scanner = LogScanner(session_id, head=head, offset=end, line_bytes_max=line_bytes_max)
         try:
-            scanner.check(_read_range(system, fd, end, size), wanted=False)
+            scanner.check(_read_range(system, fd, end, size))
         except CorruptLog:
             pass  # an unfinished record, or zero-filled pages: set aside below
         else:

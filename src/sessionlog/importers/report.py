@@ -4,10 +4,16 @@ from pathlib import Path
 
 import msgspec
 
-from ...errors import SessionLogError
-from ...ids import SessionId
-from .index import NotUnderstood
-from .tree import SessionRole
+from ..errors import SessionLogError
+from ..ids import SessionId
+from .plan import SessionRole
+
+
+class NotUnderstood(msgspec.Struct, frozen=True):
+    """A piece of the source that was not imported: its line, from 1, and the reason."""
+
+    line: int
+    reason: str
 
 
 class ImportFailed(SessionLogError):
@@ -40,11 +46,13 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     The file's pieces are ``imported`` (JSON objects that are in the store now), listed in ``not_understood`` (with the
     reason), or ``waiting`` (an unfinished last line; a compact boundary whose summary is not there yet; a file
     without any message): nothing else. ``unchanged``: everything was there already, and nothing was written.
-    ``live_session_id`` is the session that the last message of the file belongs to: the one to resume.
+    ``format`` is the format's name; ``None`` for a file that is empty so far. ``live_session_id`` is the session that
+    the last message of the file belongs to: the one to resume.
     """
 
     path: Path
     bytes_read: int
+    format: str | None = None
     session_id: SessionId | None = None
     live_session_id: SessionId | None = None
     sessions: list[ImportedSession] = msgspec.field(default_factory=list)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ...entries import (
+from ..entries import (
     AssistantItems,
     ConfigChanged,
     Extension,
@@ -22,13 +22,12 @@ from ...entries import (
     ToolResults,
     UserInput,
 )
-from ...ids import EntryHash, Head, SessionId
-from ...store import Store
-from .index import NotUnderstood
+from ..ids import EntryHash, Head, SessionId
+from ..store import Store
+from .report import NotUnderstood
 
 IMPORT_DOMAIN: Final = "import"
 """The domain of the ``extension`` entries that hold an :class:`ImportNote`."""
-FORMAT: Final = "claude-code"
 NO_OBJECT: Final = -1
 """Stands in a note for records that belong to no line."""
 
@@ -77,6 +76,8 @@ class Ledger:
     """What is known about one session of the store after reading its log."""
 
     session_id: SessionId
+    format: str
+    """Notes of another format are none."""
     first_hash: EntryHash | None = None
     head: Head | None = None
     config: RequestConfig = field(default_factory=RequestConfig)
@@ -94,7 +95,7 @@ class Ledger:
         """Fold one record in."""
         self.first_hash = self.first_hash or head.hash
         self.head = head
-        note = _note(entry)
+        note = self._note(entry)
         if note is not None:
             self._take_note(note, head)
         elif self._expected and not isinstance(entry, SessionStart):
@@ -129,6 +130,15 @@ class Ledger:
         old = self.counted.get(message_id, (0, 0, 0, 0))
         self.counted[message_id] = (old[0] + tokens[0], old[1] + tokens[1], old[2] + tokens[2], old[3] + tokens[3])
 
+    def _note(self, entry: LogEntry) -> ImportNote | None:
+        if not isinstance(entry, Extension) or entry.domain != IMPORT_DOMAIN:
+            return None
+        try:
+            note = msgspec.convert(entry.payload, ImportNote)
+        except msgspec.ValidationError:
+            return None
+        return note if note.format == self.format else None
+
     def _apply(self, entry: LogEntry) -> None:
         self.history_len += history_items(entry)
         if isinstance(entry, SessionStart | ConfigChanged):
@@ -148,11 +158,11 @@ def history_items(entry: LogEntry) -> int:
             return 0
 
 
-async def read_ledger(store: Store, session_id: SessionId) -> Ledger | None:
+async def read_ledger(store: Store, session_id: SessionId, format_name: str) -> Ledger | None:
     """Return what the session's log says; ``None`` if there is no such session. Raises as the store's ``read``."""
     if not await store.exists(session_id):
         return None
-    ledger = Ledger(session_id)
+    ledger = Ledger(session_id, format_name)
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
             ledger.take(record.entry, record.head)
@@ -174,13 +184,3 @@ def runs(counts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
         else:
             found.append((ordinal, ordinal, count))
     return found
-
-
-def _note(entry: LogEntry) -> ImportNote | None:
-    if not isinstance(entry, Extension) or entry.domain != IMPORT_DOMAIN:
-        return None
-    try:
-        note = msgspec.convert(entry.payload, ImportNote)
-    except msgspec.ValidationError:
-        return None
-    return note if note.format == FORMAT else None

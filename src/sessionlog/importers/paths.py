@@ -1,42 +1,31 @@
 """Importing many transcripts: files, and folders with everything below them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from ...ids import now_ms
-from ...store import Store
-from .importer import import_file
 from .report import ImportFailed, ImportReport, ImportSummary
 
 SUFFIX: Final = ".jsonl"
 
 
-async def import_paths(
-    store: Store,
+async def import_each(
+    import_one: Callable[[Path], Awaitable[ImportReport]],
     paths: Iterable[Path],
     *,
-    growing: bool | None = None,
-    progress: Callable[[int], None] | None = None,
     on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
-    clock: Callable[[], int] = now_ms,
 ) -> ImportSummary:
-    """Import files and folders, as :func:`find_transcripts` finds them, one after the other.
-
-    ``on_file`` is called after each file; ``growing``, ``progress`` and ``clock`` are those of :func:`import_file`. A
-    file that cannot be imported does not stop the others: its :class:`ImportFailed` is in the summary. What the store
-    raises does stop.
-    """
+    """Call ``import_one`` for every transcript at ``paths``; one that raises :class:`ImportFailed` does not stop it."""
     reports: list[ImportReport] = []
     failures: list[ImportFailed] = []
     for path in await find_transcripts(paths):
         outcome: ImportReport | ImportFailed
         try:
-            outcome = await import_file(store, path, growing=growing, progress=progress, clock=clock)
+            outcome = await import_one(path)
             reports.append(outcome)
         except ImportFailed as error:
             outcome = error

@@ -6,42 +6,46 @@ that names a record of it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from ...chain import link_all
-from ...entries import FORMAT as LOG_FORMAT
-from ...entries import ConfigChanged, Extension, LlmUsage, LogEntry, RequestConfig, SessionOrigin, SessionStart
-from ...errors import EntryNotFound
-from ...ids import EntryHash, Head, SessionId
-from ...items import Message
-from ...session import SessionLog
-from ...state import RestoredState
-from ...store import Store
-from .convert import line_entries, summary_message
+from ..chain import link_all
+from ..entries import FORMAT as LOG_FORMAT
+from ..entries import ConfigChanged, Extension, LlmUsage, LogEntry, RequestConfig, SessionOrigin, SessionStart
+from ..errors import EntryNotFound
+from ..ids import EntryHash, Head, SessionId
+from ..items import Item
+from ..session import SessionLog
+from ..state import RestoredState
+from ..store import Store
 from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
-from .shapes import Line
-from .tree import Plan, PlannedSession
+from .lines import Found
+from .plan import Plan, PlannedSession
+from .protocol import Format, Transcript
 from .usage import Due, Tokens, added_tokens
 
 BATCH_ENTRIES: Final = 100
 BATCH_BYTES: Final = 1024 * 1024
-SPAWN_DOMAIN: Final = "claude_code.spawn"
-"""The domain of the ``extension`` entries that link a tool call to the session of the sub-agent that it spawned."""
+SPAWN_SUFFIX: Final = ".spawn"
+"""Ends the domain of the ``extension`` entries that link a tool call to the session of the agent that it spawned."""
 
 
 class Piece(NamedTuple):
-    """One object of the file, ready to be written; ``left_out``: it is listed instead, and gives no records."""
+    """One object of the file, ready to be written; ``left_out``: it is listed instead, and has no entries."""
 
-    ordinal: int
-    line: Line
-    value: dict[str, Any]
-    size: int
+    found: Found
     ts: int
     left_out: bool
+    begins: bool = False
+    """Its summary is in the session's first record."""
+
+    @property
+    def ordinal(self) -> int:
+        """Which object it is."""
+        return self.found.ordinal
 
 
 class Writer:
@@ -50,20 +54,22 @@ class Writer:
     def __init__(
         self,
         store: Store,
+        source: tuple[Format, Transcript],
         plan: Plan,
         ledgers: dict[SessionId, Ledger],
-        due: dict[SessionId, list[Due]],
+        due: Mapping[SessionId, list[Due]],
         *,
         opening_note: Callable[[PlannedSession], ImportNote],
         clock: Callable[[], int],
     ) -> None:
         """Write behind what ``ledgers`` say; ``opening_note`` makes the note that opens a session's part."""
         self.store = store
+        self.format, self.transcript = source
         self.plan = plan
         self.opening_note = opening_note
         self.clock = clock
-        self.message_starts: set[int] = {one.first for dues in due.values() for one in dues}
-        self.sessions: dict[SessionId, SessionWriter] = {
+        self.message_starts = {one.first for dues in due.values() for one in dues}
+        self.sessions = {
             session.session_id: SessionWriter(
                 self, session, ledgers.get(session.session_id), due.get(session.session_id, [])
             )
@@ -85,7 +91,8 @@ class Writer:
         while ready:
             one = ready.pop()
             session = self.plan.session_of.get(one.ordinal)
-            if session is not None and not session.held and one.ordinal not in self._settled:
+            waits = session is None or session.held or one.ordinal in self.plan.waiting
+            if session is not None and not waits and one.ordinal not in self._settled:
                 await self.sessions[session.session_id].take(one)
             if self.plan.waits_for:
                 self._passed.add(one.ordinal)
@@ -108,13 +115,13 @@ class SessionWriter:
     def __init__(self, run: Writer, session: PlannedSession, ledger: Ledger | None, due: list[Due]) -> None:
         """Write behind ``ledger``, or make the session when there is none."""
         self.session = session
-        self.made: bool = False
-        self.noted: bool = False
-        self.records_added: int = 0
+        self.made = False
+        self.noted = False
+        self.records_added = 0
         self._run = run
         self._due = due
         self._log = None if ledger is None else SessionLog(run.store, session.session_id, ledger.head)
-        self._ledger = ledger or Ledger(session.session_id)
+        self._ledger = ledger or Ledger(session.session_id, run.format.name)
         self._config = self._ledger.config
         self._history_len = self._ledger.history_len
         self._counted = dict(self._ledger.counted)
@@ -133,13 +140,12 @@ class SessionWriter:
             if self.session.summary is not None and not is_summary:
                 self._backlog.append(piece)
                 return
-            summary = summary_message(piece.line) if is_summary and not piece.left_out else None
+            summary = self._run.transcript.summary(piece.found) if is_summary and not piece.left_out else ()
             await self._begin(summary)
-            is_summary = summary is not None
             backlog, self._backlog = self._backlog, []
             for kept in backlog:
                 await self._write(kept)
-            piece = piece._replace(left_out=piece.left_out or is_summary)  # its message is in the first record
+            piece = piece._replace(begins=bool(summary))
         await self._write(piece)
 
     async def finish(self) -> None:
@@ -155,7 +161,7 @@ class SessionWriter:
         if not self._entries and not even_empty:
             return
         if not self._begun:
-            await self._begin(None)
+            await self._begin(())
         note = self._run.opening_note(self.session)
         if self.noted:
             note = ImportNote(format=note.format, source=note.source, role=note.role)
@@ -175,16 +181,38 @@ class SessionWriter:
         assert self._ledger.first_hash is not None  # noqa: S101 - the commit above has made the session
         return self._ledger.first_hash
 
+    def history_before(self, ordinal: int) -> int:
+        """Return where in this session's history object ``ordinal``, of this session or one that it comes from, begins.
+
+        What a compaction did not keep has no place: the end of the summary stands for it.
+        """
+        end = self._ledger.ends.get(ordinal)
+        if end is not None:
+            return end.history_before
+        session = self.session
+        if session.source is None:
+            return 0
+        source = self._run.sessions[session.source.session_id]
+        if session.role != "compaction":
+            return source.history_before(ordinal)
+        kept = ordinal if session.kept_from is None else session.kept_from
+        return 1 + max(0, source.history_before(ordinal) - source.history_before(kept))
+
     @property
     def _begun(self) -> bool:
         return self._log is not None or self._start is not None
 
-    async def _begin(self, summary: Message | None) -> None:
+    async def _begin(self, summary: Sequence[Item]) -> None:
         """Prepare the first record; a session that has a source starts with what the source says at the parting."""
         session = self.session
         ts = (session.first.ts if session.first is not None else None) or 0
         start = SessionStart(
-            ts=ts, format=LOG_FORMAT, session_id=session.session_id, config=RequestConfig(), history=[]
+            ts=ts,
+            format=LOG_FORMAT,
+            session_id=session.session_id,
+            system_prompt=session.system_prompt,
+            config=RequestConfig(),
+            history=[],
         )
         if session.source is not None:
             await self._run.announce()
@@ -194,7 +222,9 @@ class SessionWriter:
             origin = SessionOrigin(session.source.session_id, at_hash)
             start = msgspec.structs.replace(start, config=state.config, system_prompt=state.system_prompt)
             if session.role == "compaction":
-                history = [] if summary is None else [summary]
+                history = list(summary)
+                if session.kept_from is not None:
+                    history += state.history[source.history_before(session.kept_from) :]
                 start = msgspec.structs.replace(start, history=history, compacted_from=origin)
             else:
                 start = msgspec.structs.replace(start, history=state.history, forked_from=origin)
@@ -206,13 +236,20 @@ class SessionWriter:
         if piece.ordinal in self._run.message_starts:
             self._history_before[piece.ordinal] = self._history_len
         if not piece.left_out:
-            entries += line_entries(piece.line, piece.value, ts=piece.ts, config=self._config)
-            spawn = self._run.plan.spawns.get(piece.ordinal)
-            if spawn is not None:
-                payload = {"agent_id": spawn[0], "session_id": spawn[1], "tool_use_id": spawn[2]}
-                entries.append(Extension(ts=piece.ts, domain=SPAWN_DOMAIN, payload=payload))
+            entries += self._entries_of(piece)
+            entries += self._take_due(piece.ordinal + 0.5)
         self._counts.append((piece.ordinal, len(entries)))
-        await self._keep(entries, size=piece.size)
+        await self._keep(entries, size=len(piece.found.raw))
+
+    def _entries_of(self, piece: Piece) -> list[LogEntry]:
+        """Return what the object says, and the link to the agent that it tells of first."""
+        transcript, begins = self._run.transcript, piece.begins
+        entries = transcript.entries(piece.found, ts=piece.ts, config=self._config, begins=begins)
+        spawn = self._run.plan.spawns.get(piece.ordinal)
+        if spawn is not None:
+            payload = {"agent_id": spawn[0], "session_id": spawn[1], "tool_use_id": spawn[2]}
+            entries.append(Extension(ts=piece.ts, domain=self._run.format.domain + SPAWN_SUFFIX, payload=payload))
+        return entries
 
     async def _keep(self, entries: list[LogEntry], *, size: int) -> None:
         for entry in entries:

@@ -1,0 +1,254 @@
+"""``stats``: what sessions add up to, as a table, as JSON, as plots, as a Parquet table."""
+
+import importlib.util
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import click
+
+from .. import CorruptLog, SessionId, SessionLogError, SessionNotFound, Store
+from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .completion import complete_session
+from .files import replacing
+from .lookup import find_sessions
+from .output import Refused
+from .text import compact, counted, duration, one_line, safe, size
+
+if TYPE_CHECKING:
+    from ..exporters.parquet import ParquetFile
+    from ..queries import Cost, Rates, SessionStats, Tally, ToolUse
+
+RATES_BYTES_MAX: Final = 4 * 1024 * 1024
+_PLOT_SUFFIXES: Final = (".svg", ".png")
+_TOOL_CHARS_MAX: Final = 40
+_NO_TOOL: Final = "(no call)"
+_NO_MODEL: Final = "no model"
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    epilog=example(
+        "sessionlog stats",
+        "sessionlog stats 0190163d --rates rates.toml --plot session.svg",
+        "sessionlog stats --parquet entries.parquet --json | jq .tokens.input_total",
+    )
+)
+@click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
+@click.option("--rates", "rates_file", type=_FILE, metavar="FILE", help="What tokens cost, in JSON or TOML.")
+@click.option("--plot", type=_FILE, metavar="FILE", help="Draw plots into FILE.svg or FILE.png.")
+@click.option("--parquet", type=_FILE, metavar="FILE", help="Write a table of one row an entry.")
+@common_options
+@runs
+async def stats(
+    app: App, sessions: Sequence[str], rates_file: Path | None, plot: Path | None, parquet: Path | None
+) -> int:
+    """Count what sessions add up to.
+
+    Of all sessions, or of those named: entries by kind, turns, tool calls and failures, calls without a result, tokens,
+    time, and with --rates the cost. What a fork took over counts in its source alone. Tokens that have no rate are not
+    in the cost, and are told.
+    """
+    _check_extras(plot, parquet)
+    rates = None if rates_file is None else await _read_rates(rates_file)
+    async with app.open_store() as store, AsyncExitStack() as stack:
+        session_ids = await find_sessions(store, sessions) if sessions else await store.list_sessions()
+        table = None if parquet is None else await _open_parquet(stack, parquet)
+        tallies, status = await _count(app, store, session_ids, table, keep_requests=plot is not None)
+    await _print_all(app, [tally.stats for tally in tallies], rates)
+    if plot is not None:
+        await _plot(plot, tallies)
+    for path in (parquet, plot):
+        if path is not None:
+            await app.out.note(f"wrote {path}")
+    return status
+
+
+def _check_extras(plot: Path | None, parquet: Path | None) -> None:
+    """Refuse before anything is counted what could not be done afterwards."""
+    if plot is not None and plot.suffix.lower() not in _PLOT_SUFFIXES:
+        raise Refused(f"{plot}: plots are drawn as .svg or .png; end the name in one of these")
+    for wanted, extra, module in ((plot, "plot", "matplotlib"), (parquet, "parquet", "pyarrow")):
+        if wanted is not None and importlib.util.find_spec(module) is None:
+            raise Refused(f"--{extra} needs {module}: pip install 'sessionlog[{extra}]'")
+
+
+async def _read_rates(path: Path) -> "Rates":
+    from ..queries import RatesError, parse_rates  # noqa: PLC0415 - `list` need not wait for it
+
+    try:
+        async with await anyio.open_file(path, "rb") as file:
+            data = await file.read(RATES_BYTES_MAX + 1)
+        if len(data) > RATES_BYTES_MAX:
+            raise RatesError(f"it is longer than {size(RATES_BYTES_MAX)}")
+        return parse_rates(data)
+    except RatesError as error:
+        raise Refused(f"{path} holds no rates: {one_line(str(error), chars_max=300)}") from error
+
+
+async def _open_parquet(stack: AsyncExitStack, path: Path) -> "ParquetFile":
+    from ..exporters.parquet import ParquetFile  # noqa: PLC0415 - an extra, and slow to load
+
+    temporary = await stack.enter_async_context(replacing(path))
+    return await stack.enter_async_context(ParquetFile(temporary))
+
+
+async def _count(
+    app: App, store: Store, session_ids: Sequence[SessionId], table: "ParquetFile | None", *, keep_requests: bool
+) -> "tuple[list[Tally], int]":
+    """Read each session once; return what was counted, and the exit status. A damaged log counts as far as it goes."""
+    from ..queries import Tally  # noqa: PLC0415
+
+    tallies, status = [], EXIT_GOOD
+    with app.out.progress("counting", len(session_ids)) as advance:
+        for session_id in session_ids:
+            tally = Tally(session_id, keep_requests=keep_requests)
+            try:
+                async with aclosing(store.read(session_id)) as records:
+                    async for record in records:
+                        tally.take(record)
+                        if table is not None:
+                            await table.add(session_id, record)
+            except SessionNotFound:
+                continue  # gone since it was listed
+            except SessionLogError as error:
+                await app.out.note(f"sessionlog: {error}; what stands before that is counted")
+                status = EXIT_FINDINGS if isinstance(error, CorruptLog) else status or EXIT_WRONG_USE
+            tallies.append(tally)
+            advance(1)
+    return tallies, status
+
+
+async def _plot(path: Path, tallies: "Sequence[Tally]") -> None:
+    from .plots import draw  # noqa: PLC0415 - an extra, and slow to load
+
+    async with replacing(path) as temporary:
+        await anyio.to_thread.run_sync(draw, temporary, path.suffix.lower().lstrip("."), tallies)
+
+
+async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rates | None") -> None:
+    from ..queries import price, total_stats  # noqa: PLC0415
+
+    costs = [None if rates is None else price(one.models, rates) for one in all_stats]
+    if app.out.json:
+        for one, cost in zip(all_stats, costs, strict=True):
+            await app.out.object(stats_object(one, cost))
+    elif len(all_stats) == 1:
+        await _print_one(app, all_stats[0], costs[0])
+    elif all_stats:
+        await _print_table(app, all_stats, costs)
+        total = total_stats(all_stats)
+        await app.out.line()
+        await _print_one(app, total, None if rates is None else price(total.models, rates), of=len(all_stats))
+    else:
+        await app.out.note(f"there is no session in {app.store_name} yet")
+    if rates is not None:
+        await _tell_gaps(app, price(total_stats(all_stats).models, rates))
+
+
+def stats_object(stats: "SessionStats", cost: "Cost | None") -> dict[str, object]:
+    """Return what ``stats --json`` prints of one session."""
+    return {
+        "session_id": stats.session_id,
+        "records": stats.records,
+        "record_bytes": stats.record_bytes,
+        "kinds": dict(stats.kinds.most_common()),
+        "turns": stats.turns,
+        "turns_ended": stats.turns_ended,
+        "tool_calls": stats.tool_use.calls,
+        "tool_failures": stats.tool_use.failures,
+        "dangling_calls": stats.dangling_calls,
+        "tools": stats.tools,
+        "tokens": stats.tokens,
+        "models": [{"model": model, **_fields(tokens)} for model, tokens in stats.models.items()],
+        "first_ts": stats.first_ts,
+        "last_ts": stats.last_ts,
+        "wall_ms": stats.wall_ms,
+        "cost": None
+        if cost is None
+        else {
+            "currency": cost.currency,
+            "amount": cost.amount,
+            "complete": not cost.gaps,
+            "gaps": [gap._asdict() for gap in cost.gaps],
+        },
+    }
+
+
+def _fields(value: object) -> dict[str, object]:
+    return dict(vars(value))
+
+
+async def _tell_gaps(app: App, cost: "Cost") -> None:
+    for gap in cost.gaps:
+        model = _NO_MODEL if gap.model is None else f"model {gap.model}"
+        why = "the log names none" if gap.model is None else f"the rates have no {gap.what} for it"
+        tokens = counted(gap.tokens, f"{gap.what} token")
+        await app.out.note(f"sessionlog: {tokens} of {model} are not in the cost: {why}")
+
+
+def _cost_text(cost: "Cost") -> str:
+    return f"{'at least ' if cost.gaps else ''}{_amount(cost)} {cost.currency}"
+
+
+def _amount(cost: "Cost") -> str:
+    """Return the amount with as many digits as small ones need."""
+    return f"{cost.amount:,.2f}" if cost.amount >= 1 or not cost.amount else f"{cost.amount:.4f}"
+
+
+async def _print_table(app: App, all_stats: "Sequence[SessionStats]", costs: "Sequence[Cost | None]") -> None:
+    cost_heading = "" if costs[0] is None else f"{f'{costs[0].currency} COST'[-8:]:>8} "
+    heading = "RECORDS TURNS CALLS FAILED OPEN     IN CACHED    OUT "
+    await app.out.row((f"{heading}{cost_heading}{'TIME':>6}  SESSION", "bold"), crop=True)
+    for one, cost in zip(all_stats, costs, strict=True):
+        tokens, use = one.tokens, one.tool_use
+        amount = "" if cost is None else f"{'>' if cost.gaps else ''}{_amount(cost)}".rjust(8) + " "
+        await app.out.row(
+            f"{one.records:>7,} {one.turns:>5,} {use.calls:>5,} ",
+            (f"{use.failures:>6,} ", "red" if use.failures else ""),
+            (f"{one.dangling_calls:>4,} ", "yellow" if one.dangling_calls else ""),
+            f"{compact(tokens.input_total):>6} {compact(tokens.cache_read):>6} {compact(tokens.output):>6} {amount}",
+            (f"{duration(one.wall_ms, compact=True):>6}  ", "dim"),
+            rest=one.session_id or "",
+            crop=True,
+        )
+
+
+async def _print_one(app: App, stats: "SessionStats", cost: "Cost | None", *, of: int = 1) -> None:
+    tokens, use = stats.tokens, stats.tool_use
+    open_calls = f", {stats.dangling_calls:,} without a result" if stats.dangling_calls else ""
+    rows = [
+        ("session", stats.session_id or f"all {of:,}"),
+        ("records", f"{stats.records:,} ({size(stats.record_bytes)})"),
+        ("turns", f"{stats.turns:,}" + ("" if stats.turns_ended else " (inputs of the user: no turn end is logged)")),
+        ("tool calls", f"{use.calls:,}, {use.failures:,} failed{open_calls}"),
+        ("tokens in", f"{tokens.input_total:,} in {counted(tokens.requests, 'request')}"),
+        ("  cached", f"{tokens.cache_read:,} read from a cache, {tokens.cache_write:,} written to one"),
+        ("tokens out", f"{tokens.output:,}"),
+        *([] if cost is None else [("cost", _cost_text(cost))]),
+        ("time", duration(stats.wall_ms) + (", the sessions added up" if of > 1 else "")),
+    ]
+    for label, value in rows:
+        await app.out.row((f"{label:<14}  ", "bold"), rest=value)
+    await app.out.line()
+    await app.out.row((f"{'KIND':<24}  RECORDS", "bold"))
+    for kind, count in stats.kinds.most_common():
+        await app.out.row(f"{one_line(safe(kind), chars_max=24):<24}  {count:>7,}")
+    if stats.tools:
+        await app.out.line()
+        await _print_tools(app, stats.tools)
+
+
+async def _print_tools(app: App, tools: "dict[str, ToolUse]") -> None:
+    names = {name: one_line(safe(name), chars_max=_TOOL_CHARS_MAX) or _NO_TOOL for name in tools}
+    width = max(24, *map(len, names.values()))
+    await app.out.row((f"{'TOOL':<{width}}  {'CALLS':>7}  {'FAILED':>7}  {'TIME':>12}", "bold"))
+    for name, use in sorted(tools.items(), key=lambda item: (-item[1].calls, item[0])):
+        time = duration(use.time_ms) if use.timed else "-"
+        await app.out.row(
+            f"{names[name]:<{width}}  {use.calls:>7,}  ",
+            (f"{use.failures:>7,}", "red" if use.failures else ""),
+            (f"  {time:>12}", "dim"),
+        )

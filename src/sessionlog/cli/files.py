@@ -1,0 +1,51 @@
+"""Files that commands write: whole or not at all, and for the user alone, as the logs are that they come from."""
+
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import mkstemp
+
+import anyio
+import anyio.to_thread
+
+from .output import Refused
+
+
+@asynccontextmanager
+async def replacing(path: Path) -> AsyncIterator[Path]:
+    """Yield a new file beside ``path``; when the block ends well it takes the place of ``path``, flushed to the disk.
+
+    If the block raises, ``path`` stays as it was. A symbolic link stays and its target is replaced. Raises
+    :class:`Refused` for what is no regular file.
+    """
+    target = Path(await anyio.Path(path).resolve())
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG((await anyio.Path(target).stat()).st_mode):
+            raise Refused(f"{path} is no regular file: name another, or pipe standard output into it")
+    if not await anyio.Path(target.parent).is_dir():
+        raise Refused(f"{path}: there is no directory {target.parent}")
+    temporary = Path(await anyio.to_thread.run_sync(_make_beside, target))
+    try:
+        yield temporary
+        await anyio.to_thread.run_sync(_flush, temporary)
+        await anyio.Path(temporary).replace(target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _make_beside(target: Path) -> str:
+    fd, name = mkstemp(prefix=f".{target.name[:100]}.", suffix=f".tmp{target.suffix[:16]}", dir=target.parent)
+    os.close(fd)
+    return name
+
+
+def _flush(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

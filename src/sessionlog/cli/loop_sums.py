@@ -1,0 +1,107 @@
+"""What loops add up to: turns, tokens by model, and what they cost at given rates. Nothing is guessed.
+
+Pure, over the trees of :mod:`sessionlog.loops` and the rates of :mod:`sessionlog.queries`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..loops import AssistantMessage, LoopRecord, ParallelGroupRecord, Session, Usage
+from ..queries import Cost, Rates, Tokens, price
+
+TokensByModel: TypeAlias = dict[str | None, Tokens]
+"""Tokens by the model that the log names; ``None``: it names none."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Turns and tokens of a loop, a group, a session or several."""
+
+    turns: int
+    by_model: TokensByModel
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of all models together."""
+        total = Tokens()
+        for tokens in self.by_model.values():
+            total.add(tokens)
+        return total
+
+    def cost(self, rates: Rates | None) -> Cost | None:
+        """Return what the tokens cost; ``None`` without rates."""
+        return None if rates is None else price(self.by_model, rates)
+
+
+def add_up(parts: Iterable[Sums]) -> Sums:
+    """Return the sum of ``parts``."""
+    turns, by_model = 0, TokensByModel()
+    for part in parts:
+        turns += part.turns
+        for model, tokens in part.by_model.items():
+            by_model.setdefault(model, Tokens()).add(tokens)
+    return Sums(turns, by_model)
+
+
+def sum_session(session: Session) -> Sums:
+    """Count a session: its loops, and the evaluation of each of its parallel groups once."""
+    groups = {group_key(loop.parallel_group): loop.parallel_group for loop in session.loops if loop.parallel_group}
+    return add_up([*map(sum_loop, session.loops), *map(sum_evaluation, groups.values())])
+
+
+def sum_evaluation(group: ParallelGroupRecord) -> Sums:
+    """Count what it took to compare a group's branches; the log does not say which model did that."""
+    return Sums(0, {None: _tokens(group.evaluation_usage)})
+
+
+def sum_loop(loop: LoopRecord) -> Sums:
+    """Count a loop: its tokens as its end told them, or else (no end yet, or none told) as its turns did.
+
+    Where its turns ran on several models, what the loop used beyond them has no model. Where its turns used more than
+    the loop, nothing has: they do not tell then how it divides.
+    """
+    of_loop = (loop.config.model if loop.config is not None else "") or None
+    by_model: TokensByModel = {}
+    in_turns = Usage()
+    for turn in loop.turns:
+        message = turn.output_message
+        model = (message.model if isinstance(message, AssistantMessage) else "") or of_loop
+        by_model.setdefault(model, Tokens()).add(_tokens(turn.usage, requests=1))
+        in_turns += turn.usage
+    if loop.usage != Usage():
+        by_model = _divide(loop, by_model, in_turns, of_loop=of_loop)
+    return Sums(loop.turn_count, by_model)
+
+
+def _divide(loop: LoopRecord, by_model: TokensByModel, in_turns: Usage, *, of_loop: str | None) -> TokensByModel:
+    """Return what the loop's end told, by the models of its turns."""
+    told = loop.usage
+    if len(by_model) <= 1:
+        return {next(iter(by_model), of_loop): _tokens(told, requests=loop.turn_count)}
+    rest = Usage(
+        input=told.input - in_turns.input,
+        output=told.output - in_turns.output,
+        cache_read=told.cache_read - in_turns.cache_read,
+        cache_write=told.cache_write - in_turns.cache_write,
+    )
+    if min(rest.input, rest.output, rest.cache_read, rest.cache_write) < 0:
+        return {None: _tokens(told, requests=loop.turn_count)}
+    if rest != Usage():
+        by_model.setdefault(None, Tokens()).add(_tokens(rest))
+    return by_model
+
+
+def group_key(group: ParallelGroupRecord) -> tuple[str, ...]:
+    """Return what the loops of one parallel group have in common."""
+    return (group.selected_loop_id, *group.all_loop_ids)
+
+
+def _tokens(usage: Usage, *, requests: int = 0) -> Tokens:
+    return Tokens(
+        requests=requests,
+        input_total=usage.input + usage.cache_read + usage.cache_write,
+        cache_read=usage.cache_read,
+        cache_write=usage.cache_write,
+        output=usage.output,
+    )

@@ -1,0 +1,197 @@
+"""``search``: words or a pattern in what the sessions say, with the record to fork at."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from .. import CorruptLog, SessionId, SessionLogError, SessionNotFound, Store
+from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .completion import complete_session
+from .lookup import find_sessions
+from .output import Refused, Segment
+from .text import safe, short, utc
+
+if TYPE_CHECKING:
+    from ..queries import Hit, HitLine, Query
+
+LINE_CHARS_MAX: Final = 160
+"""A line longer than this is shown around its first match; ``--json`` has all of it."""
+_LEAD_CHARS: Final = 40
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+
+
+class Moment(click.ParamType[int]):
+    """A day or a moment in ISO 8601, UTC where no offset says otherwise, as unix milliseconds."""
+
+    name = "moment"
+
+    def __init__(self, *, end: bool) -> None:
+        """Take the end of a day that is given alone if ``end``, else its beginning."""
+        self._end = end
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return unix milliseconds."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{safe(value)!r} is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if self._end and _DAY.match(value):
+            moment += timedelta(days=1)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+@click.command(
+    epilog=example(
+        'sessionlog search "connection refused"',
+        "sessionlog search 'TODO|FIXME' --regex --role assistant",
+        "sessionlog search pytest --tool Bash --since 2026-01-31 --json | jq -r .hash",
+    )
+)
+@click.argument("text")
+@click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
+@click.option("--case", is_flag=True, help="Tell capital letters from small ones.")
+@click.option("--regex", is_flag=True, help="TEXT is a regular expression, as Python has them.")
+@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only entries of this kind; may be repeated.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(("user", "assistant", "system", "tool")),
+    help="Only what this role said; may be repeated.",
+)
+@click.option("--tool", "tools", multiple=True, metavar="NAME", help="Only this tool's calls and results.")
+@click.option("--since", type=Moment(end=False), metavar="TIME", help="Only from this day or moment on (UTC).")
+@click.option("--until", type=Moment(end=True), metavar="TIME", help="Only up to this day, or before this moment.")
+@click.option(
+    "-C",
+    "--context",
+    type=click.IntRange(0, 1000),
+    default=1,
+    show_default=True,
+    metavar="COUNT",
+    help="Show so many lines around each match.",
+)
+@common_options
+@runs
+async def search(
+    app: App,
+    text: str,
+    sessions: Sequence[str],
+    *,
+    case: bool,
+    regex: bool,
+    kinds: Sequence[str],
+    roles: Sequence[str],
+    tools: Sequence[str],
+    since: int | None,
+    until: int | None,
+    context: int,
+) -> int:
+    """Search what the sessions say.
+
+    All sessions, or those named; matches come as they are found. Each stands below its session, position, hash, time,
+    and who said it: the hash is the one to fork at. Lines are matched one by one. Text inside JSON, such as a call's
+    arguments, is shown as "path: value".
+    """
+    from ..queries import Query  # noqa: PLC0415 - `list` need not wait for it
+
+    if not text:
+        raise Refused("there is nothing to search for: give a TEXT")
+    query = Query(
+        text=text,
+        regex=regex,
+        case=case,
+        kinds=frozenset(kinds),
+        roles=frozenset(roles),
+        tools=frozenset(tools),
+        since_ms=since,
+        until_ms=until,
+    )
+    async with app.open_store() as store:
+        session_ids = await find_sessions(store, sessions) if sessions else await store.list_sessions()
+        found, status = await _search(app, store, session_ids, query, context)
+    if not found:
+        await app.out.note("nothing found")
+    return status
+
+
+async def _search(
+    app: App, store: Store, session_ids: Sequence[SessionId], query: "Query", context: int
+) -> tuple[int, int]:
+    """Print what is found in the sessions; return how many hits there are, and the exit status."""
+    from ..queries import QueryError, search_session  # noqa: PLC0415
+
+    found, status = 0, EXIT_GOOD
+    with app.out.progress("searching", len(session_ids)) as advance:
+        for session_id in session_ids:
+            try:
+                async for hit in search_session(store, session_id, query, context=context):
+                    found += 1
+                    await _print_hit(app, hit)
+            except QueryError as error:
+                raise Refused(f"{query.text} is no regular expression: {error}") from error
+            except SessionNotFound:
+                pass  # gone since it was listed
+            except SessionLogError as error:
+                await app.out.note(f"sessionlog: {error}")
+                status = EXIT_FINDINGS if isinstance(error, CorruptLog) else status or EXIT_WRONG_USE
+            advance(1)
+    return found, status
+
+
+async def _print_hit(app: App, hit: "Hit") -> None:
+    from .. import entry_kind  # noqa: PLC0415
+
+    record = hit.record
+    kind = entry_kind(record.entry)
+    if app.out.json:
+        await app.out.object(
+            {
+                "session_id": hit.session_id,
+                "seq": record.seq,
+                "hash": record.hash,
+                "ts": record.entry.ts,
+                "kind": kind,
+                "role": hit.role or None,
+                "tool": hit.tool,
+                "lines": [{"number": one.number, "text": one.text, "matches": one.spans} for one in hit.lines],
+            }
+        )
+        return
+    await app.out.row(
+        (hit.session_id, "cyan"),
+        f"  {record.seq}  ",
+        (short(record.hash), "yellow"),
+        (f"  {utc(record.entry.ts)}", "dim"),
+        rest="  " + " ".join(filter(None, (hit.role or kind, hit.tool))),
+    )
+    for line in hit.lines:
+        await app.out.row(
+            (f"{line.number:>6}{':' if line.spans else '-'} ", "dim"), *_highlighted(line), crop=True, indent=2
+        )
+
+
+def _highlighted(line: "HitLine") -> list[Segment]:
+    """Return the part of the line to show, its matches marked."""
+    text, spans = line.text, line.spans
+    start = 0
+    if len(text) > LINE_CHARS_MAX and spans:
+        start = max(0, spans[0][0] - _LEAD_CHARS)
+    end = min(len(text), start + LINE_CHARS_MAX)
+    segments: list[Segment] = ["…"] if start else []
+    at = start
+    for first, last in spans:
+        if first >= end:
+            break
+        segments += [_flat(text[at:first]), (_flat(text[first : min(last, end)]), "bold red")]
+        at = min(last, end)
+    segments.append(_flat(text[at:end]) + ("…" if end < len(text) else ""))
+    return segments
+
+
+def _flat(text: str) -> str:
+    return text.replace("\t", " ").replace("\r", "")

@@ -1,0 +1,104 @@
+"""One Claude Code transcript, as the engine asks for it: the other modules of this package, put together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...entries import LogEntry, RequestConfig
+from ...ids import SessionId
+from ...items import Item
+from ..lines import Found
+from ..plan import Plan as AnyPlan
+from ..plan import derived_id
+from ..protocol import Header
+from ..usage import Due
+from .convert import DOMAIN, line_entries, summary_message
+from .index import Index
+from .lines import LINE_KEYS
+from .shapes import line_ms, parse_line
+from .source import agent_meta, transcript_id
+from .tree import Plan, plan
+from .usage import usage_due
+
+_TYPES_WITHOUT_UUID = ("file-history-snapshot", "queue-operation", "custom-title", "ai-title", "last-prompt", "pr-link")
+
+
+class ClaudeCode:
+    """The format of Claude Code's transcripts."""
+
+    name = "claude-code"
+    domain = DOMAIN
+    line_keys = LINE_KEYS
+
+    def recognises(self, value: dict[str, Any]) -> bool:
+        """Tell whether this is a line of the conversation, or one of those that stand outside it."""
+        return (
+            value.keys() >= LINE_KEYS
+            or value.get("type") in _TYPES_WITHOUT_UUID
+            or {"type", "leafUuid"} <= value.keys()
+            or ({"type", "sessionId"} <= value.keys() and "payload" not in value)
+        )
+
+    def transcript(self, path: Path) -> "ClaudeCodeTranscript":
+        """Return the reader of one file."""
+        return ClaudeCodeTranscript(path)
+
+
+class ClaudeCodeTranscript:
+    """One file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file at ``path``; a sub-agent's may have a description beside it."""
+        self._path = path
+        self._index = Index()
+        self._agents_base = ""
+        self._agent_file = False
+
+    def add(self, found: Found, *, fits: bool) -> str | None:
+        """Take the next line in."""
+        return self._index.add(found, fits=fits)
+
+    async def header(self) -> Header | None:
+        """Return whose conversation this is, as its first message says; ``None`` before that."""
+        first = self._index.first
+        if first is None:
+            return None
+        self._agent_file = bool(first.is_sidechain and first.agent_id)
+        conversation = transcript_id(self._path, first, agent_file=self._agent_file)
+        self._agents_base = conversation
+        started = next((node.ts for node in self._index.nodes if node.ts is not None), 0)
+        header = Header(session_id=conversation, cwd=first.cwd, version=first.version, started_ms=started)
+        if not self._agent_file:
+            return header
+        return Header(
+            session_id=derived_id(conversation, "agent", first.agent_id or ""),
+            role="agent",
+            parent=conversation,
+            cwd=first.cwd,
+            version=first.version,
+            agent=await agent_meta(self._path),
+            started_ms=started,
+        )
+
+    def plan(self, base: SessionId, settled: Mapping[int, SessionId], taken: Iterable[SessionId]) -> Plan:
+        """Lay the tree out."""
+        return plan(self._index, base, settled, agent_file=self._agent_file, agents_base=self._agents_base, taken=taken)
+
+    def usage(self, plan: AnyPlan, *, growing: bool | None) -> Mapping[SessionId, list[Due]]:
+        """Return the usage of each API message."""
+        assert isinstance(plan, Plan)  # noqa: S101 - it is the one that was made above
+        return usage_due(plan, file_is_growing=bool(growing))
+
+    def time(self, found: Found) -> int | None:
+        """Return the line's time."""
+        return line_ms(parse_line(found.value))
+
+    def entries(self, found: Found, *, ts: int, config: RequestConfig, begins: bool = False) -> list[LogEntry]:
+        """Return what the line says."""
+        return [] if begins else line_entries(parse_line(found.value), found.value, ts=ts, config=config)
+
+    def summary(self, found: Found) -> Sequence[Item]:
+        """Return the message with which a compacted conversation goes on."""
+        line = parse_line(found.value)
+        message = summary_message(line) if line.is_compact_summary else None
+        return [] if message is None else [message]

@@ -1,0 +1,282 @@
+"""Importing one transcript of any format: read it, see what the store has of it, plan, and write what is new.
+
+The file is read in passes, none of which keeps it: the survey; the digest of what earlier imports said they read; and
+the one that writes. Which store session continues this file is not guessed: the source that its log names (so many
+bytes with this BLAKE3) must be the beginning of this file. Another file with the same session id, or a file that was
+rewritten, becomes ``<id>-2``, and so on.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from ..ids import SessionId, now_ms
+from ..store import Store
+from .ledger import ImportNote, Ledger, Source, read_ledger
+from .lines import ByteFile, Found, Pieces
+from .plan import Plan, PlannedSession
+from .protocol import Format, Header
+from .report import ImportedSession, ImportFailed, ImportReport, NotUnderstood
+from .source import Meter, digests, open_regular, os_reason
+from .survey import Survey
+from .usage import Due, added_tokens
+from .writer import Piece, Writer
+
+LISTED_MAX: Final = 50_000
+"""A note lists no more than this many pieces that were not understood, and says how many there are beside."""
+
+NO_OBJECT_REASON: Final = "no line of it holds a JSON object: is it a transcript?"
+
+
+async def import_transcript(
+    store: Store,
+    path: Path,
+    source_format: Format,
+    *,
+    growing: bool | None = None,
+    progress: Callable[[int], None] | None = None,
+    clock: Callable[[], int] = now_ms,
+) -> ImportReport:
+    """Import one transcript of ``source_format``, or what is new in it since the last time.
+
+    ``growing`` says whether the file is still being written: what may go on at its very end then waits. By default that
+    is so if the file ends in the middle of a line. ``progress`` is called with the number of bytes done since its last
+    call; the numbers add up to the file's size. ``clock`` gives the time of the import, in unix ms.
+
+    Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, and whatever the store raises.
+    What was committed until then stays, and importing again goes on from there.
+    """
+    path, file = await open_regular(path)
+    try:
+        run = _Import(store, path, file, source_format, growing=growing, progress=progress, clock=clock)
+        return await run.run()
+    except OSError as error:
+        raise ImportFailed(path, os_reason(error)) from error
+    finally:
+        await file.close()
+
+
+class _Import:
+    """One import of one open file."""
+
+    def __init__(
+        self,
+        store: Store,
+        path: Path,
+        file: ByteFile,
+        source_format: Format,
+        *,
+        growing: bool | None,
+        progress: Callable[[int], None] | None,
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._file = file
+        self._format = source_format
+        self._transcript = source_format.transcript(path)
+        self._growing = growing
+        self._clock = clock
+        self._meter = Meter(progress)
+        self._survey = Survey()
+
+    async def run(self) -> ImportReport:
+        size = await self._read_survey()
+        if self._survey.object_count == 0 and self._survey.not_understood:
+            raise ImportFailed(self._path, NO_OBJECT_REASON)
+        header = await self._transcript.header()
+        if header is None:
+            self._meter.finish(size)
+            return self._report_nothing(size)
+        base, ledgers, source = await self._find_base(header.session_id, size)
+        result = await self._plan(base, ledgers)
+        growing = self._growing if self._growing is not None else True if self._survey.unfinished else None
+        due = self._transcript.usage(result, growing=growing)
+        imported_before = len(_settled(ledgers) - self._survey.left_out)  # the writer adds to the ledgers
+        writer: Writer | None = None
+        if self._has_news(result, ledgers, due, source):
+            writer = await self._write(header, result, ledgers, due, source)
+        self._meter.finish(size)
+        return self._report(result, writer, size, imported_before=imported_before)
+
+    def _report_nothing(self, size: int) -> ImportReport:
+        """Report a file in which nobody has said anything yet: its lines wait."""
+        lines = [line for ordinal, line in enumerate(self._survey.lines) if ordinal not in self._survey.left_out]
+        waiting = [NotUnderstood(line, "it waits for the first message of the file") for line in lines]
+        return ImportReport(
+            path=self._path,
+            bytes_read=size,
+            format=self._format.name,
+            not_understood=self._survey.not_understood,
+            waiting=waiting + self._survey.waiting,
+            unchanged=True,
+        )
+
+    def _pieces(self, *, end: int | None = None, on_chunk: Callable[[bytes], object] | None = None) -> Pieces:
+        limit, keys = self._store.line_bytes_max, self._format.line_keys
+        return Pieces(self._file, line_bytes_max=limit, line_keys=keys, end=end, on_chunk=on_chunk)
+
+    async def _read_survey(self) -> int:
+        """Read the whole file; return its size in bytes."""
+        size = 0
+
+        def count(chunk: bytes) -> None:
+            nonlocal size
+            size += len(chunk)
+            self._meter.advance(len(chunk))
+
+        async for piece in self._pieces(on_chunk=count):
+            self._survey.add(piece, self._transcript, line_bytes_max=self._store.line_bytes_max)
+        return size
+
+    async def _find_base(self, wanted: SessionId, size: int) -> tuple[SessionId, dict[SessionId, Ledger], Source]:
+        """Return the main session's id, what the store has of this file, and the source that new notes name."""
+        candidates: list[Ledger] = []
+        number, base = 1, wanted
+        while (ledger := await read_ledger(self._store, base, self._format.name)) is not None:
+            candidates.append(ledger)
+            number += 1
+            base = SessionId(f"{wanted}-{number}")
+        consumed = self._survey.consumed_bytes
+        marks = {note.source.bytes for ledger in candidates if (note := ledger.last_note) is not None}
+        found = await digests(self._file, {mark for mark in marks if mark <= consumed} | {consumed})
+        path = str(self._path).encode(errors="surrogateescape").decode(errors="replace")
+        source = Source(path=path, name=path.rpartition("/")[2], size=size, bytes=consumed, blake3=found[consumed])
+        for ledger in candidates:
+            note = ledger.last_note
+            if note is not None and found.get(note.source.bytes) == note.source.blake3:
+                ledgers = {ledger.session_id: ledger}
+                for session_id in sorted(ledger.sessions):
+                    derived = await read_ledger(self._store, session_id, self._format.name)
+                    if derived is not None:
+                        ledgers[session_id] = derived
+                return ledger.session_id, ledgers, source
+        return base, {}, source
+
+    async def _plan(self, base: SessionId, ledgers: dict[SessionId, Ledger]) -> Plan:
+        """Plan; ids of new sessions that something else in the store has already are passed over."""
+        settled = {ordinal: ledger.session_id for ledger in ledgers.values() for ordinal in ledger.ends}
+        taken: set[SessionId] = set()
+        while True:
+            result = self._transcript.plan(base, settled, taken)
+            new = {one.session_id for one in result.sessions} - ledgers.keys() - {base}
+            foreign = {session_id for session_id in new if await self._store.exists(session_id)}
+            if not foreign:
+                return result
+            taken |= foreign
+
+    def _has_news(
+        self, result: Plan, ledgers: dict[SessionId, Ledger], due: Mapping[SessionId, list[Due]], source: Source
+    ) -> bool:
+        main = ledgers.get(result.sessions[0].session_id)
+        if main is None or main.last_note is None or main.last_note.source.bytes != source.bytes:
+            return True
+        settled = _settled(ledgers)
+        left_out = self._survey.left_out
+        if any(
+            ordinal not in result.waiting and ordinal not in settled and ordinal not in left_out
+            for ordinal in result.session_of
+        ):
+            return True
+        counted = {session_id: ledger.counted for session_id, ledger in ledgers.items()}
+        return any(
+            added_tokens(one.tokens, counted.get(session_id, {}).get(one.message_id)) is not None
+            for session_id, dues in due.items()
+            for one in dues
+        )
+
+    async def _write(
+        self,
+        header: Header,
+        result: Plan,
+        ledgers: dict[SessionId, Ledger],
+        due: Mapping[SessionId, list[Due]],
+        source: Source,
+    ) -> Writer:
+        listed = ledgers[result.sessions[0].session_id].listed if ledgers else set()
+        news = _capped([one for one in self._survey.not_understood if one not in listed])
+        everything = _capped(self._survey.not_understood)
+        new_sessions = [one.session_id for one in result.sessions[1:] if not one.held and one.session_id not in ledgers]
+
+        def opening_note(session: PlannedSession) -> ImportNote:
+            is_main = session is result.sessions[0]
+            return ImportNote(
+                format=self._format.name,
+                source=source,
+                role=session.role,
+                parent=header.parent if is_main else session.spawned_by,
+                cwd=header.cwd,
+                version=header.version,
+                agent=header.agent,
+                not_understood=news if is_main or session.session_id in ledgers else everything,
+                sessions=new_sessions if is_main else [],
+            )
+
+        writer = Writer(
+            self._store,
+            (self._format, self._transcript),
+            result,
+            ledgers,
+            due,
+            opening_note=opening_note,
+            clock=self._clock,
+        )
+        await self._file.seek(0)
+        hasher = blake3()
+
+        def count(chunk: bytes) -> None:
+            hasher.update(chunk)
+            self._meter.advance(len(chunk))
+
+        ts = header.started_ms
+        async for piece in self._pieces(end=source.bytes, on_chunk=count):
+            if isinstance(piece, Found):
+                own = self._transcript.time(piece)
+                ts = ts if own is None else own
+                await writer.take(Piece(piece, ts, piece.ordinal in self._survey.left_out))
+        if hasher.hexdigest() != source.blake3:
+            raise ImportFailed(self._path, "it was rewritten while it was read: import it again")
+        await writer.finish()
+        return writer
+
+    def _report(self, result: Plan, writer: Writer | None, size: int, *, imported_before: int) -> ImportReport:
+        lines, held = self._survey.lines, result.waiting
+        main_id = result.sessions[0].session_id
+        return ImportReport(
+            path=self._path,
+            bytes_read=size,
+            format=self._format.name,
+            session_id=main_id,
+            live_session_id=main_id if result.live is None else result.live.session_id,
+            sessions=[_session_report(one, writer) for one in result.sessions if not one.held],
+            imported=len(lines) - len(self._survey.left_out | held.keys()),
+            imported_before=imported_before,
+            not_understood=self._survey.not_understood,
+            waiting=[NotUnderstood(lines[at], held[at]) for at in sorted(held)] + self._survey.waiting,
+            unchanged=writer is None,
+        )
+
+
+def _settled(ledgers: dict[SessionId, Ledger]) -> set[int]:
+    """Return the ordinals of the source's objects that are in the store."""
+    return {ordinal for ledger in ledgers.values() for ordinal in ledger.ends}
+
+
+def _session_report(session: PlannedSession, writer: Writer | None) -> ImportedSession:
+    written = None if writer is None else writer.sessions[session.session_id]
+    return ImportedSession(
+        session_id=session.session_id,
+        role=session.role,
+        made=written is not None and written.made,
+        records_added=0 if written is None else written.records_added,
+        source=session.spawned_by if session.source is None else session.source.session_id,
+    )
+
+
+def _capped(listed: list[NotUnderstood]) -> list[NotUnderstood]:
+    if len(listed) <= LISTED_MAX:
+        return listed
+    rest = listed[LISTED_MAX:]
+    return [*listed[:LISTED_MAX], NotUnderstood(rest[0].line, f"and {len(rest)} more from here on")]

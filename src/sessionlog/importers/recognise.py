@@ -1,0 +1,116 @@
+"""Which format a transcript is of, and importing any: a file tells by its first lines."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from ..ids import now_ms
+from ..store import Store
+from .claude_code.transcript import ClaudeCode
+from .codex import Codex
+from .engine import NO_OBJECT_REASON, import_transcript
+from .lines import Bad, Found, Pieces, Tail
+from .paths import import_each
+from .pi import Pi
+from .protocol import Format
+from .report import ImportFailed, ImportReport, ImportSummary, NotUnderstood
+from .source import open_regular, os_reason
+
+FORMATS: Final[tuple[Format, ...]] = (ClaudeCode(), Codex(), Pi())
+"""The formats that this package imports."""
+LOOKED_AT_MAX: Final = 50
+"""How many JSON objects are looked at before a file is no transcript."""
+
+
+async def import_file(
+    store: Store,
+    path: Path,
+    *,
+    formats: Sequence[Format] = FORMATS,
+    growing: bool | None = None,
+    progress: Callable[[int], None] | None = None,
+    clock: Callable[[], int] = now_ms,
+) -> ImportReport:
+    """Import one transcript, or what is new in it since the last time, in whichever of ``formats`` it is.
+
+    ``growing`` says whether the file is still being written: what may go on at its very end then waits. By default that
+    is so if the file ends in the middle of a line. ``progress`` is called with the number of bytes done since its last
+    call; the numbers add up to the file's size. ``clock`` gives the time of the import, in unix ms.
+
+    Raises :class:`ImportFailed` when the file cannot be read or is of none of ``formats``, and whatever the store
+    raises. What was committed until then stays, and importing again goes on from there. A file that holds nothing whole
+    yet is reported, with what waits in it.
+    """
+    found = await _look(store, path, formats)
+    if isinstance(found, ImportReport):
+        if progress is not None and found.bytes_read:
+            progress(found.bytes_read)
+        return found
+    return await import_transcript(store, path, found, growing=growing, progress=progress, clock=clock)
+
+
+async def import_paths(
+    store: Store,
+    paths: Iterable[Path],
+    *,
+    formats: Sequence[Format] = FORMATS,
+    growing: bool | None = None,
+    progress: Callable[[int], None] | None = None,
+    on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
+    clock: Callable[[], int] = now_ms,
+) -> ImportSummary:
+    """Import files and folders, of mixed formats too, as :func:`find_transcripts` finds them, one after the other.
+
+    ``on_file`` is called after each file; the others are those of :func:`import_file`. A file that cannot be imported
+    does not stop the others: its :class:`ImportFailed` is in the summary. What the store raises does stop.
+    """
+
+    async def one(path: Path) -> ImportReport:
+        return await import_file(store, path, formats=formats, growing=growing, progress=progress, clock=clock)
+
+    return await import_each(one, paths, on_file=on_file)
+
+
+async def recognise(store: Store, path: Path, *, formats: Sequence[Format] = FORMATS) -> Format | None:
+    """Return the format of the transcript at ``path``; ``None`` for a file that holds nothing whole yet.
+
+    Raises :class:`ImportFailed` when it cannot be read, or is of none of ``formats``. ``store`` gives the length of the
+    longest line.
+    """
+    found = await _look(store, path, formats)
+    return None if isinstance(found, ImportReport) else found
+
+
+async def _look(store: Store, path: Path, formats: Sequence[Format]) -> Format | ImportReport:
+    path, file = await open_regular(path)
+    objects, bad, size = 0, False, 0
+    waiting: list[NotUnderstood] = []
+
+    def count(chunk: bytes) -> None:
+        nonlocal size
+        size += len(chunk)
+
+    try:
+        async for piece in Pieces(file, line_bytes_max=store.line_bytes_max, on_chunk=count):
+            match piece:
+                case Found():
+                    objects += 1
+                    for one in formats:
+                        if one.recognises(piece.value):
+                            return one
+                case Bad():
+                    bad = True
+                case Tail():
+                    waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
+            if objects == LOOKED_AT_MAX:
+                break
+    except OSError as error:
+        raise ImportFailed(path, os_reason(error)) from error
+    finally:
+        await file.close()
+    if objects:
+        names = ", ".join(one.name for one in formats)
+        raise ImportFailed(path, f"it is no transcript of a known format ({names})")
+    if bad:
+        raise ImportFailed(path, NO_OBJECT_REASON)
+    return ImportReport(path=path, bytes_read=size, waiting=waiting, unchanged=True)

@@ -1,0 +1,81 @@
+"""The source file: opening it safely, its digests, how much of it is done."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from blake3 import blake3
+
+from .lines import ByteFile, Chunks, open_bytes
+from .report import ImportFailed
+
+
+class Meter:
+    """Tells how many bytes are done, over two passes that count half each."""
+
+    def __init__(self, progress: Callable[[int], None] | None) -> None:
+        """Report to ``progress``."""
+        self._progress = progress
+        self._halves = 0
+        self._told = 0
+
+    def advance(self, size: int) -> None:
+        """Count ``size`` bytes of one pass."""
+        self._halves += size
+        self._tell(self._halves // 2)
+
+    def finish(self, size: int) -> None:
+        """Count a file of ``size`` bytes as done."""
+        self._tell(size)
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None and done > self._told:
+            self._progress(done - self._told)
+            self._told = done
+
+
+async def open_regular(path: Path) -> tuple[Path, ByteFile]:
+    """Open a regular file for reading; return its real path too.
+
+    Raises :class:`ImportFailed`; a FIFO or a device is not waited for.
+    """
+    try:
+        path = Path(await anyio.to_thread.run_sync(os.path.realpath, path))
+        mode = (await anyio.Path(path).stat()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ImportFailed(path, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
+        return path, await open_bytes(path)
+    except OSError as error:
+        raise ImportFailed(path, os_reason(error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise ImportFailed(path, f"it cannot be read: {error}") from error
+
+
+def os_reason(error: OSError) -> str:
+    """Say why the file cannot be read."""
+    return f"it cannot be read: {error.strerror or error}"
+
+
+async def digests(file: ByteFile, marks: Iterable[int]) -> dict[int, str]:
+    """Return the BLAKE3, in hex, of the file's first so many bytes for each of ``marks`` that the file reaches."""
+    await file.seek(0)
+    found: dict[int, str] = {}
+    hasher, done = blake3(), 0
+    left = sorted(marks, reverse=True)
+    chunks = Chunks(file, end=left[0] if left else 0)
+    while chunk := await chunks.read():
+        start = 0
+        while left and left[-1] < done + len(chunk):
+            mark = left.pop()
+            hasher.update(chunk[start : mark - done])
+            start = mark - done
+            found[mark] = hasher.hexdigest()
+        hasher.update(chunk[start:])
+        done += len(chunk)
+    for mark in left:
+        if mark == done:
+            found[mark] = hasher.hexdigest()
+    return found

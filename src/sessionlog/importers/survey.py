@@ -1,0 +1,82 @@
+"""The first pass over a file: every piece of it is counted, and what no log entry can hold is found and listed.
+
+Values that cannot be stored: integers past 64 bits, nesting deeper than 64, records longer than the store takes.
+"""
+
+import re
+from array import array
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..entries import HookInjectedItems, RequestConfig, encode_entry
+from ..errors import InvalidEntry
+from .lines import Bad, Found, Piece, Tail
+from .protocol import Transcript
+from .report import NotUnderstood
+
+RECORD_OVERHEAD_BYTES: Final = 512
+"""Room for a record's envelope and an entry's own members around what a line says."""
+
+_SUSPICIOUS_INTEGER: Final = re.compile(rb"[0-9]{19}")
+_SUSPICIOUS_BRACKETS: Final = 50
+
+
+@dataclass
+class Survey:
+    """What stands in a file, object by object, and what of it cannot be imported."""
+
+    left_out: set[int] = field(default_factory=set)
+    """Ordinals of the objects that are listed, not imported."""
+    not_understood: list[NotUnderstood] = field(default_factory=list)
+    waiting: list[NotUnderstood] = field(default_factory=list)
+    unfinished: bool = False
+    """The file ends in the middle of a line."""
+    consumed_bytes: int = 0
+    lines: "array[int]" = field(default_factory=lambda: array("Q"))
+    """For each object, its line."""
+
+    @property
+    def object_count(self) -> int:
+        """How many JSON objects there are."""
+        return len(self.lines)
+
+    def add(self, piece: Piece, transcript: Transcript, *, line_bytes_max: int) -> None:
+        """Take the next piece of the file in, and show it to ``transcript``."""
+        if isinstance(piece, Tail):
+            self.unfinished = True
+            self.waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
+            return
+        self.consumed_bytes = piece.end
+        if isinstance(piece, Bad):
+            self.not_understood.append(NotUnderstood(piece.line, piece.reason))
+            return
+        self.lines.append(piece.line)
+        reason = _refusal(piece, transcript, line_bytes_max=line_bytes_max)
+        again = transcript.add(piece, fits=reason is None)
+        if reason is not None or again is not None:
+            self.left_out.add(piece.ordinal)
+            self.not_understood.append(NotUnderstood(piece.line, reason or again or ""))
+
+
+def _refusal(piece: Found, transcript: Transcript, *, line_bytes_max: int) -> str | None:
+    """Say why no entry can hold the line; the costly check is made only where a cheap look gives cause."""
+    raw = piece.raw
+    cheap = (
+        len(raw) * 3 + RECORD_OVERHEAD_BYTES < line_bytes_max
+        and raw.count(b"{") + raw.count(b"[") < _SUSPICIOUS_BRACKETS
+        and _SUSPICIOUS_INTEGER.search(raw) is None
+    )
+    return None if cheap else _full_refusal(piece, transcript, line_bytes_max=line_bytes_max)
+
+
+def _full_refusal(piece: Found, transcript: Transcript, *, line_bytes_max: int) -> str | None:
+    try:
+        entries = transcript.entries(piece, ts=0, config=RequestConfig())
+        items = transcript.summary(piece)
+        sizes = [len(encode_entry(entry)) for entry in entries]
+        sizes.append(len(encode_entry(HookInjectedItems(ts=0, items=items))) if items else 0)
+    except (InvalidEntry, ValueError, OverflowError) as error:
+        return str(error)
+    if max(sizes) + RECORD_OVERHEAD_BYTES > line_bytes_max:
+        return f"its record would be longer than the {line_bytes_max} bytes that the store takes"
+    return None

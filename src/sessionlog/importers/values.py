@@ -1,0 +1,55 @@
+"""Values that several formats write in the same way: times, JSON as text, images, the text of a tool's answer."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from ..items import ImagePart
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def stamp_ms(stamp: object) -> int | None:
+    """Return a time, in ISO 8601 or unix milliseconds, as unix milliseconds; ``None`` for what is no time."""
+    if isinstance(stamp, int | float):
+        return int(stamp) if 0 <= stamp < 2**53 else None
+    if not isinstance(stamp, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` as compact JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def image_at(url: str) -> ImagePart:
+    """Return the image at ``url``; of a ``data:`` URL in base64 (RFC 2397), its bytes."""
+    head, comma, data = url.partition(",")
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        return ImagePart(data=data, media_type=head[len("data:") : -len(";base64")] or None)
+    return ImagePart(url=url)
+
+
+def plain_text(content: Any) -> tuple[str, bool]:
+    """Return the text of a tool's answer, a string or a list of blocks, and whether that is all of it."""
+    if content is None or isinstance(content, str):
+        return content or "", True
+    if not isinstance(content, list):
+        return json_text(content), True
+    texts = [
+        part["text"]
+        if isinstance(part, dict)
+        and part.get("type") in ("text", "input_text", "output_text")
+        and isinstance(part.get("text"), str)
+        else None
+        for part in content
+    ]
+    return "\n".join(text for text in texts if text is not None), None not in texts

@@ -1,0 +1,40 @@
+"""Questions about what sessions hold: search, statistics with cost, and where two sessions part.
+
+Pure folds over records (:class:`Matcher`, :class:`Tally`, :func:`price`), and functions that stream a store through
+them. They hold a bounded amount of memory whatever a log's size, and the store has verified what they are given.
+"""
+
+from .diff import After, Lineage, Parting, diff_sessions
+from .rates import Cost, Gap, ModelRates, Rates, RatesError, parse_rates, price
+from .search import Hit, HitLine, Matcher, Query, QueryError, search_session
+from .stats import Request, SessionStats, Tally, Tokens, ToolUse, session_stats, total_stats
+from .texts import Piece, Texts
+
+__all__ = [
+    "After",
+    "Cost",
+    "Gap",
+    "Hit",
+    "HitLine",
+    "Lineage",
+    "Matcher",
+    "ModelRates",
+    "Parting",
+    "Piece",
+    "Query",
+    "QueryError",
+    "Rates",
+    "RatesError",
+    "Request",
+    "SessionStats",
+    "Tally",
+    "Texts",
+    "Tokens",
+    "ToolUse",
+    "diff_sessions",
+    "parse_rates",
+    "price",
+    "search_session",
+    "session_stats",
+    "total_stats",
+]

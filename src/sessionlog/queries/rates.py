@@ -1,0 +1,97 @@
+"""Rates: what a model's tokens cost, from a file of the user's, and the price of what was used.
+
+    currency = "USD"
+
+    [models."a-model"]            # exactly as sessions name it
+    input = 3.0                   # each per million tokens: not from a cache, not into one
+    output = 15.0
+    cache_read = 0.3
+    cache_write = 3.75
+
+The same as JSON is taken too. Nothing is guessed: tokens without a rate are left out of the cost and told as a gap.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+from .stats import Tokens
+
+_TOKENS_PER_RATE: Final = 1_000_000
+
+
+class RatesError(ValueError):
+    """The file holds no rates; the text says why."""
+
+
+class ModelRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one model's tokens cost, for each million; ``None`` where that is not known."""
+
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What tokens cost, by the model's name, in one ``currency``."""
+
+    models: dict[str, ModelRates]
+    currency: str = "USD"
+
+
+class Gap(NamedTuple):
+    """Tokens that no rate was given for: ``model`` as the log names it, ``None`` where it names none."""
+
+    model: str | None
+    what: str
+    tokens: int
+
+
+@dataclass
+class Cost:
+    """What was used cost at least ``amount``; exactly that, where there are no ``gaps``."""
+
+    currency: str
+    amount: float = 0.0
+    gaps: Sequence[Gap] = field(default_factory=list)
+
+
+def parse_rates(data: bytes) -> Rates:
+    """Return the rates in ``data``: JSON if it begins with a brace, else TOML. Raises :class:`RatesError`."""
+    try:
+        text = data.decode("utf-8-sig")
+        value = msgspec.json.decode(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        rates = msgspec.convert(value, Rates)
+    except UnicodeDecodeError as error:
+        raise RatesError("it is no text in UTF-8") from error
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise RatesError(str(error)) from error
+    for model, one in rates.models.items():
+        for name, rate in msgspec.structs.asdict(one).items():
+            if rate is not None and not (math.isfinite(rate) and rate >= 0):
+                raise RatesError(f"{model}: {name} must be a number from 0 on, for a million tokens")
+    return rates
+
+
+def price(tokens_by_model: Mapping[str | None, Tokens], rates: Rates) -> Cost:
+    """Return what the tokens cost, and for which no rate is there."""
+    amounts: list[float] = []
+    gaps: list[Gap] = []
+    for model, tokens in tokens_by_model.items():
+        one = rates.models.get(model, ModelRates()) if model is not None else ModelRates()
+        for what, count, rate in (
+            ("input", tokens.uncached, one.input),
+            ("cache_read", tokens.cache_read, one.cache_read),
+            ("cache_write", tokens.cache_write, one.cache_write),
+            ("output", tokens.output, one.output),
+        ):
+            if count and rate is None:
+                gaps.append(Gap(model, what, count))
+            elif count and rate is not None:
+                amounts.append(count * rate / _TOKENS_PER_RATE)
+    return Cost(rates.currency, math.fsum(amounts), gaps)

@@ -1,0 +1,144 @@
+"""Search: the lines of a session's text that a pattern is found in, with the record to fork at.
+
+A record whose bytes cannot hold the words is not decoded. That test errs to one side only: whatever would match is
+looked at. Lines are matched one by one, as grep does, so a pattern does not reach over a line's end.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import anyio.lowlevel
+
+from ..entries import entry_kind
+from ..ids import SessionId
+from ..record import HashedEntry
+from ..store import Store
+from .texts import Piece, Texts
+
+_ENVELOPE: Final = re.compile(
+    rb'.{75}"prev_hash":(?:null|"[0-9a-f]{64}"),"seq":[0-9]+,"kind":"([a-z_]+)","ts":(-?[0-9]+)[,}]', re.DOTALL
+)
+_WORD: Final = re.compile(r"[A-Za-z_]{2,}")
+_FOLD_TO_ASCII: Final = tuple(letter.encode() for letter in "\u0130\u0131\u017f\u212a")
+"""The letters beyond ASCII that match an ASCII one where case does not count: dotted I, dotless i, long s, Kelvin."""
+_CALL: Final = b'"type":"tool_call"'
+_TURNS_EVERY: Final = 64
+
+
+class QueryError(ValueError):
+    """The pattern is no regular expression; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is searched for; an empty set or ``None`` does not narrow it.
+
+    ``since_ms`` is included, ``until_ms`` is not (unix milliseconds). ``role`` is ``user``, ``assistant``, ``system``
+    or ``tool``; ``tool`` is the name of one, and takes both its calls and its results.
+    """
+
+    text: str
+    regex: bool = False
+    case: bool = False
+    kinds: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    tools: frozenset[str] = frozenset()
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class HitLine(NamedTuple):
+    """A line of a hit: its 1-based number in the piece, its text, and where it matches; no span: it is context."""
+
+    number: int
+    text: str
+    spans: Sequence[tuple[int, int]]
+
+
+class Hit(NamedTuple):
+    """A piece of a record's text in which the pattern was found. ``record.hash`` is where to fork behind it."""
+
+    session_id: SessionId
+    record: HashedEntry
+    role: str
+    tool: str | None
+    lines: Sequence[HitLine]
+
+
+class Matcher:
+    """Finds a query in the records of one log, which it must be given in order."""
+
+    def __init__(self, query: Query, *, context: int = 0) -> None:
+        """Prepare; ``context`` is how many lines around a match a hit has. Raises :class:`QueryError`."""
+        try:
+            pattern = query.text if query.regex else re.escape(query.text)
+            self._pattern = re.compile(pattern, 0 if query.case else re.IGNORECASE)
+        except re.error as error:
+            raise QueryError(f"{error}") from error
+        self._query = query
+        self._context = context
+        words = [] if query.regex else _WORD.findall(query.text)
+        word = max(words, key=len, default="")
+        self._needle = (word if query.case else word.lower()).encode()
+        self._texts = Texts()
+
+    def hits(self, session_id: SessionId, record: HashedEntry) -> Iterator[Hit]:
+        """Yield what is found in ``record``. Raises :class:`CorruptLog` if it must be decoded and cannot."""
+        if not self._may_match(record):
+            if _CALL in record.line:
+                self._texts.note_calls(record.entry)
+            return
+        for piece in self._texts.pieces(record.entry):
+            if self._wanted(piece) and (lines := self._lines(piece.text)):
+                yield Hit(session_id, record, piece.role, piece.tool, lines)
+
+    def _may_match(self, record: HashedEntry) -> bool:
+        """Tell whether ``record`` is of the kinds and times wanted, and whether its bytes may hold the words."""
+        query, line = self._query, record.line
+        envelope = _ENVELOPE.match(line)
+        if envelope is not None and envelope[1] != b"cache_locked":
+            kind, ts = envelope[1].decode(), int(envelope[2])
+        else:
+            kind, ts = entry_kind(record.entry), record.entry.ts
+        if query.kinds and kind not in query.kinds:
+            return False
+        if query.since_ms is not None and ts < query.since_ms:
+            return False
+        if query.until_ms is not None and ts >= query.until_ms:
+            return False
+        if self._needle in (line if query.case else line.lower()) or b"\\u" in line:
+            return True
+        return not query.case and any(letter in line for letter in _FOLD_TO_ASCII)
+
+    def _wanted(self, piece: Piece) -> bool:
+        query = self._query
+        return (not query.roles or piece.role in query.roles) and (not query.tools or piece.tool in query.tools)
+
+    def _lines(self, text: str) -> list[HitLine]:
+        lines = text.split("\n")
+        found = {at: spans for at, line in enumerate(lines) if (spans := self._spans(line))}
+        shown = {near for at in found for near in range(at - self._context, at + self._context + 1)}
+        return [HitLine(at + 1, lines[at], found.get(at, ())) for at in sorted(shown) if 0 <= at < len(lines)]
+
+    def _spans(self, line: str) -> list[tuple[int, int]]:
+        return [match.span() for match in self._pattern.finditer(line) if match.end() > match.start()]
+
+
+async def search_session(
+    store: Store, session_id: SessionId, query: Query, *, context: int = 0
+) -> AsyncGenerator[Hit, None]:
+    """Stream what is found in one session, in its order.
+
+    A fork's first record holds what it took over, so words of its source are found in both. Raises
+    :class:`QueryError`, and whatever reading raises.
+    """
+    matcher = Matcher(query, context=context)
+    async with aclosing(store.read(session_id)) as records:
+        async for record in records:
+            for hit in matcher.hits(session_id, record):
+                yield hit
+            if record.seq % _TURNS_EVERY == 0:
+                await anyio.lowlevel.checkpoint()
