@@ -5,78 +5,82 @@ Everything is an append to one chain per session, and a fold over it. Start with
 source, :func:`audit_session` proves what is there. ``python -m sessionlog`` is the command line (extra ``cli``).
 """
 
-from .audit import Finding, Report, audit_session, audit_store, verify_session, verify_store
-from .chain import LogState, Verdict, build_chain, compute_hash, link, verify_chain
-from .entries import (
-    AgentEventEntry,
-    AssistantItems,
-    CacheUnlocked,
-    ConfigChanged,
-    Extension,
-    HookInjectedItems,
-    LlmUsage,
-    Locked,
-    LogEntry,
-    Outcome,
-    RequestConfig,
-    RunOutcome,
-    SessionOrigin,
-    SessionStart,
-    ToolResults,
-    TurnEnd,
-    UnknownEntry,
-    UserInput,
-    decode_entry,
-    encode_entry,
-    entry_kind,
-)
-from .errors import (
-    CorruptLog,
-    Damage,
-    EntryNotFound,
-    HeadConflict,
-    InvalidEntry,
-    InvalidSessionId,
-    SessionExists,
-    SessionLocked,
-    SessionLogError,
-    SessionNotFound,
-    StoreFailed,
-)
-from .ids import EntryHash, Head, SessionId, new_session_id, now_ms
-from .items import (
-    ImagePart,
-    Item,
-    Message,
-    Reasoning,
-    RefusalPart,
-    TextPart,
-    ToolCall,
-    ToolResult,
-    assistant_message,
-    reasoning,
-    system_message,
-    tool_call,
-    tool_result,
-    user_message,
-)
-from .record import HashedEntry, parse_record
-from .session import (
-    SessionLog,
-    SessionStartState,
-    compact,
-    create_compacted_session,
-    create_session,
-    create_session_with_id,
-    fork,
-    fork_at,
-    open_session,
-    restore,
-)
-from .state import RestoredState, collect_state
-from .store import Store
-from .stores.file import Durability, FileStore
-from .stores.memory import MemoryStore
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .audit import Finding, Report, audit_session, audit_store, verify_session, verify_store
+    from .chain import LogState, Verdict, build_chain, compute_hash, link, verify_chain
+    from .entries import (
+        AgentEventEntry,
+        AssistantItems,
+        CacheUnlocked,
+        ConfigChanged,
+        Extension,
+        HookInjectedItems,
+        LlmUsage,
+        Locked,
+        LogEntry,
+        Outcome,
+        RequestConfig,
+        RunOutcome,
+        SessionOrigin,
+        SessionStart,
+        ToolResults,
+        TurnEnd,
+        UnknownEntry,
+        UserInput,
+        decode_entry,
+        encode_entry,
+        entry_kind,
+    )
+    from .errors import (
+        CorruptLog,
+        Damage,
+        EntryNotFound,
+        HeadConflict,
+        InvalidEntry,
+        InvalidSessionId,
+        SessionExists,
+        SessionLocked,
+        SessionLogError,
+        SessionNotFound,
+        StoreFailed,
+    )
+    from .ids import EntryHash, Head, SessionId, new_session_id, now_ms
+    from .items import (
+        ImagePart,
+        Item,
+        Message,
+        Reasoning,
+        RefusalPart,
+        TextPart,
+        ToolCall,
+        ToolResult,
+        assistant_message,
+        reasoning,
+        system_message,
+        tool_call,
+        tool_result,
+        user_message,
+    )
+    from .record import HashedEntry, parse_record
+    from .session import (
+        SessionLog,
+        SessionStartState,
+        compact,
+        create_compacted_session,
+        create_session,
+        create_session_with_id,
+        fork,
+        fork_at,
+        open_session,
+        restore,
+    )
+    from .state import RestoredState, collect_state
+    from .store import Store
+    from .stores.file import Durability, FileStore
+    from .stores.memory import MemoryStore
 
 __all__ = [
     "AgentEventEntry",
@@ -161,3 +165,122 @@ __all__ = [
     "verify_session",
     "verify_store",
 ]
+
+_HOMES = {
+    ".audit": (
+        "Finding",
+        "Report",
+        "audit_session",
+        "audit_store",
+        "verify_session",
+        "verify_store",
+    ),
+    ".chain": (
+        "LogState",
+        "Verdict",
+        "build_chain",
+        "compute_hash",
+        "link",
+        "verify_chain",
+    ),
+    ".entries": (
+        "AgentEventEntry",
+        "AssistantItems",
+        "CacheUnlocked",
+        "ConfigChanged",
+        "Extension",
+        "HookInjectedItems",
+        "LlmUsage",
+        "Locked",
+        "LogEntry",
+        "Outcome",
+        "RequestConfig",
+        "RunOutcome",
+        "SessionOrigin",
+        "SessionStart",
+        "ToolResults",
+        "TurnEnd",
+        "UnknownEntry",
+        "UserInput",
+        "decode_entry",
+        "encode_entry",
+        "entry_kind",
+    ),
+    ".errors": (
+        "CorruptLog",
+        "Damage",
+        "EntryNotFound",
+        "HeadConflict",
+        "InvalidEntry",
+        "InvalidSessionId",
+        "SessionExists",
+        "SessionLocked",
+        "SessionLogError",
+        "SessionNotFound",
+        "StoreFailed",
+    ),
+    ".ids": (
+        "EntryHash",
+        "Head",
+        "SessionId",
+        "new_session_id",
+        "now_ms",
+    ),
+    ".items": (
+        "ImagePart",
+        "Item",
+        "Message",
+        "Reasoning",
+        "RefusalPart",
+        "TextPart",
+        "ToolCall",
+        "ToolResult",
+        "assistant_message",
+        "reasoning",
+        "system_message",
+        "tool_call",
+        "tool_result",
+        "user_message",
+    ),
+    ".record": (
+        "HashedEntry",
+        "parse_record",
+    ),
+    ".session": (
+        "SessionLog",
+        "SessionStartState",
+        "compact",
+        "create_compacted_session",
+        "create_session",
+        "create_session_with_id",
+        "fork",
+        "fork_at",
+        "open_session",
+        "restore",
+    ),
+    ".state": (
+        "RestoredState",
+        "collect_state",
+    ),
+    ".store": ("Store",),
+    ".stores.file": (
+        "Durability",
+        "FileStore",
+    ),
+    ".stores.memory": ("MemoryStore",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562), so that a program pays for the parts that it takes."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home, __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -6,22 +6,21 @@ look at the size every 50 ms: one system call, no descriptor.
 """
 
 import contextlib
+import functools
+import sys
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 import anyio.to_thread
 
 from .system import System
 
-try:
-    import inotify_simple
-except ImportError:  # the extra is not installed, or not for this platform
-    inotify_simple = None
+if TYPE_CHECKING:
+    from inotify_simple import INotify
 
 POLL_S: Final = 0.05
 POLL_WITH_INOTIFY_S: Final = 1.0
-_primed = False
 _MASK: Final = 0x2 | 0x800 | 0x400
 """IN_MODIFY, IN_MOVE_SELF, IN_DELETE_SELF of inotify(7)."""
 
@@ -34,15 +33,12 @@ class Growth:
         self._system = system
         self._path = path
         self._appended = appended
-        self._inotify: inotify_simple.INotify | None = None
+        self._inotify: INotify | None = None
 
     async def __aenter__(self) -> Self:
         """Begin to watch; before the first look at the size, so that nothing falls in between."""
-        global _primed  # noqa: PLW0603 - once a process
-        if inotify_simple is not None:
-            if not _primed:
-                await anyio.to_thread.run_sync(_prime)
-                _primed = True
+        if self._appended.use_inotify:
+            await anyio.to_thread.run_sync(_prime)
             self._inotify = _watch(self._path)  # here, so that a cancellation cannot lose it on its way from a thread
         return self
 
@@ -78,6 +74,7 @@ class Appended:
     def __init__(self) -> None:
         """Nobody waits."""
         self.closed: bool = False
+        self.use_inotify: bool = sys.platform == "linux"
         self._events: dict[str, tuple[anyio.Event, int]] = {}
 
     @property
@@ -111,17 +108,24 @@ class Appended:
             waited[0].set()
 
 
+@functools.cache
 def _prime() -> None:
-    """Have the library look for libc, which starts a process and takes tens of milliseconds, off the event loop."""
-    with contextlib.suppress(OSError):
-        inotify_simple.INotify().close()
+    """Load the library and have it look for libc, which takes tens of milliseconds, off the event loop, once."""
+    with contextlib.suppress(ImportError, OSError):
+        from inotify_simple import INotify  # noqa: PLC0415 - only followers need it, and only if it is installed
+
+        INotify().close()
 
 
-def _watch(path: str) -> "inotify_simple.INotify | None":
-    """Return an inotify instance on ``path``; ``None`` where the system has no more of them, or no such file."""
-    watched = None
+def _watch(path: str) -> "INotify | None":
+    """Return an inotify instance on ``path``; ``None`` without the extra, or where the system has no more of them."""
     try:
-        watched = inotify_simple.INotify(nonblocking=True)
+        from inotify_simple import INotify  # noqa: PLC0415 - see above
+    except ImportError:
+        return None
+    watched: INotify | None = None
+    try:
+        watched = INotify(nonblocking=True)
         watched.add_watch(path, _MASK)
     except OSError:
         if watched is not None:

@@ -18,7 +18,7 @@ from .layout import Layout, store_failed
 from .log_file import LogFile
 from .system import System
 
-OPEN_LOGS_MAX: Final = 512
+OPEN_LOGS_MAX: Final = 4096
 OPEN_LOGS_MIN: Final = 8
 FLUSH_EACH_MAX: Final = 4
 """Up to here, files are flushed one by one; more of them with one call for the file system, where there is one."""
