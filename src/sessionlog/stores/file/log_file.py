@@ -93,13 +93,18 @@ class LogFile:
 
         Raises :class:`StoreFailed` as :meth:`write`.
         """
-        head = self.head
-        if head is None or record.prev_hash != head.hash or record.seq != head.seq + 1 or not self.try_lock():
+        head, system = self.head, self._system
+        if head is None or record.prev_hash != head.hash or record.seq != head.seq + 1:
             return False
+        try:
+            if not system.try_lock(self.fd):
+                return False
+        except OSError:
+            return False  # the whole way meets it again, and tells it
         try:
             if not self.is_current():
                 return False
-            self.write(record.line + b"\n", record.head)
+            self.write(record.line + b"\n", Head(record.seq, record.hash))
         finally:
             self.unlock()
         return True
@@ -135,7 +140,9 @@ class LogFile:
         Raises :class:`StoreFailed`; the file is cut back to where it was, or else it is ``poisoned``.
         """
         try:
-            write_all(self._system, self.fd, data)
+            written = self._system.write(self.fd, data)
+            if written != len(data):
+                write_all(self._system, self.fd, data[written:])
         except OSError as error:
             failure = store_failed(error, self._path, "cannot append, nothing was written")
             self._cut(self.size, failure)
