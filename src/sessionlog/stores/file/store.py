@@ -77,6 +77,7 @@ class FileStore:
         self._group = GroupCommit(self._logs.commit)
         self._traces = Traces(self._layout, self._system)
         self._inline = not durable
+        self._inline_bytes_max = min(line_bytes_max, INLINE_BYTES_MAX)
         self._since_yield = 0
         self._appended = Appended()
         self._pid = os.getpid()
@@ -234,7 +235,7 @@ class FileStore:
             self._since_yield >= APPENDS_PER_YIELD
             or self._group.busy
             or self._closed
-            or len(record.line) > min(self._line_bytes_max, INLINE_BYTES_MAX)
+            or len(record.line) > self._inline_bytes_max
             or os.getpid() != self._pid
             or not self._logs.append_now(session_id, record)
         ):
