@@ -3,7 +3,9 @@
 Sessions are made and opened, and entries made, before the clock starts; encoding an entry counts.
 """
 
+import fcntl
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ from sessionlog import (
     SessionLog,
     SessionStartState,
     create_session_with_id,
+    decode_entry,
     link,
 )
 from sessionlog.stores.file.system import System
@@ -32,6 +35,7 @@ BARE: Final[dict[Durability, str]] = {
     "os": "bare loop: encode, hash, write",
     "disk": "bare loop: write, fdatasync",
 }
+BARE_CHECKED: Final = "bare loop: encode, decode, hash, lock, look, write, unlock"
 BARE_HOP: Final = "bare loop: write, fdatasync, each in a thread"
 BARE_GROUP: Final = "bare loop: encode, hash, write to all, one flush"
 PROMISE: Final[dict[Durability, Promise]] = {"os": KILLED_CHAINED, "disk": POWER_CHAINED}
@@ -94,6 +98,29 @@ def bare_os(*, sessions: int, each: int) -> Contender:
             return watch.rate(sessions * each)
 
     return Contender(BARE["os"], "floor", measure, KILLED_CHAINED)
+
+
+def bare_os_checked(*, sessions: int, each: int) -> Contender:
+    """The bare loop with what the promises take: the entry decoded and compared, a lock, a look at the path."""
+
+    async def measure(folder: Path) -> float:
+        with open_files(folder, sessions) as files:
+            paths = [os.readlink(f"/proc/self/fd/{file}") if sys.platform == "linux" else "." for file in files]
+            heads = [GENESIS] * sessions
+            work = entries(each)
+            watch = Stopwatch()
+            for seq, entry in enumerate(work):
+                for number, file in enumerate(files):
+                    heads[number], line = bare_record(heads[number], seq, entry)
+                    if decode_entry(line) != entry:
+                        raise ValueError("the entry would come back as another")
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.lstat(paths[number])
+                    os.write(file, line)
+                    fcntl.flock(file, fcntl.LOCK_UN)
+            return watch.rate(sessions * each)
+
+    return Contender(BARE_CHECKED, "floor", measure, KILLED_CHAINED)
 
 
 def bare_disk(*, count: int) -> Contender:

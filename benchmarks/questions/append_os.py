@@ -22,6 +22,7 @@ def _case(bench: Bench, sessions: int) -> Case:
         appending.library("os", sessions=sessions, each=fast),
         appending.store_alone("os", sessions=sessions, each=fast),
         appending.bare_os(sessions=sessions, each=fast),
+        appending.bare_os_checked(sessions=sessions, each=fast),
     ]
     others: list[tuple[peers.AsyncPeer | peers.BlockingPeer, int]] = [
         (peers.LMDB_UNSYNCED, fast),

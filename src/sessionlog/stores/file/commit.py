@@ -9,7 +9,7 @@ returns its outcome, and the cancellation surfaces at the caller's next checkpoi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -43,15 +43,17 @@ class Commit:
     fate: Fate = Fate.WAITING
     error: SessionLogError | None = None
     woken: anyio.Event | None = None
-    size: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Count the bytes."""
-        self.size = sum(len(record.line) + 1 for record in self.records)
+    @property
+    def size(self) -> int:
+        """The number of bytes to append."""
+        return sum(len(record.line) + 1 for record in self.records)
 
     @property
     def data(self) -> bytes:
         """The bytes to append."""
+        if len(self.records) == 1:
+            return self.records[0].line + b"\n"
         return b"".join([part for record in self.records for part in (record.line, b"\n")])
 
     @property

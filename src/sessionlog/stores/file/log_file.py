@@ -10,7 +10,6 @@ from typing import Final
 
 from ...errors import CorruptLog, Damage
 from ...ids import Head, SessionId
-from ...record import HashedEntry
 from .layout import Layout, store_failed
 from .repair import repair_tail, write_all
 from .system import System
@@ -88,14 +87,13 @@ class LogFile:
             and status.st_dev == self._device
         )
 
-    def append_now(self, record: HashedEntry) -> bool:
+    def append_now(self, data: bytes, head: Head) -> bool:
         """Lock, check that nothing changed, append, unlock; False, with nothing written, if that does not do.
 
-        Raises :class:`StoreFailed` as :meth:`write`.
+        The caller has seen that ``data``, whole records that end at ``head``, chain onto ``self.head``. Raises
+        :class:`StoreFailed` as :meth:`write`.
         """
-        head, system = self.head, self._system
-        if head is None or record.prev_hash != head.hash or record.seq != head.seq + 1:
-            return False
+        system = self._system
         try:
             if not system.try_lock(self.fd):
                 return False
@@ -104,7 +102,7 @@ class LogFile:
         try:
             if not self.is_current():
                 return False
-            self.write(record.line + b"\n", Head(record.seq, record.hash))
+            self.write(data, head)
         finally:
             self.unlock()
         return True

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import HeadConflict, SessionExists, SessionLogError, StoreFailed
-from ...ids import SessionId
+from ...ids import Head, SessionId
 from ...record import HashedEntry
 from .commit import Commit, Fate
 from .layout import Layout, store_failed
@@ -72,10 +72,12 @@ class OpenLogs:
         :class:`StoreFailed`.
         """
         log = self._logs.get(session_id)
-        if log is None:
+        if log is None or (head := log.head) is None:
+            return False
+        if record.prev_hash != head.hash or record.seq != head.seq + 1:
             return False
         try:
-            done = log.append_now(record)
+            done = log.append_now(record.line + b"\n", Head(record.seq, record.hash))
         except StoreFailed as failure:
             self._give_up(session_id, failure)
             raise
@@ -99,6 +101,10 @@ class OpenLogs:
     ) -> None:
         """Lock one log, check the conditions, write what meets them, unlock."""
         try:
+            if len(commits) == 1 and self._write_known(commits[0]):
+                written.append((self._logs[session_id], commits))
+                self._unflushed.add(session_id)
+                return
             self._check_poisoned(session_id)
             log = self._locked(session_id, commits)
             if log is None:
@@ -123,6 +129,16 @@ class OpenLogs:
             for commit in commits:
                 if commit.error is None:
                     commit.fail(failure)
+
+    def _write_known(self, commit: Commit) -> bool:
+        """Write a commit to a log that is open, free and as it was left; False, with nothing written, otherwise."""
+        log = self._logs.get(commit.session_id)
+        if log is None or log.head is None or log.head != commit.expected or log.spent:
+            return False
+        if not log.append_now(commit.data, commit.head):
+            return False
+        self._logs.move_to_end(commit.session_id)
+        return True
 
     def _locked(self, session_id: SessionId, commits: Sequence[Commit]) -> LogFile | None:
         """Return the log, locked and refreshed; ``None`` if another has the lock."""

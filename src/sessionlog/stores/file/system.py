@@ -7,7 +7,7 @@ cut short, or kills the process; programs never need to.
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 try:
     import fcntl
@@ -85,10 +85,6 @@ class System:
     def unlock(self, fd: int) -> None:
         """Let go of the lock."""
         fcntl.flock(fd, fcntl.LOCK_UN)
-
-    if not TYPE_CHECKING:  # what every append calls is the function itself, not a method around it
-        lstat = staticmethod(os.lstat)
-        write = staticmethod(os.write)
 
     def flush(self, fd: int) -> None:
         """Return once the file's data, and the size needed to read it, is on the medium."""
