@@ -15,13 +15,13 @@ from .completion import complete_session
 from .files import replacing
 from .lookup import find_sessions
 from .output import Refused
+from .rates import cost_fields, read_rates, tell_gaps
 from .text import compact, counted, duration, one_line, safe, size
 
 if TYPE_CHECKING:
     from ..exporters.parquet import ParquetFile
     from ..queries import Cost, Rates, SessionStats, Tally, ToolUse
 
-RATES_BYTES_MAX: Final = 4 * 1024 * 1024
 _PLOT_SUFFIXES: Final = (".svg", ".png")
 _TOOL_CHARS_MAX: Final = 40
 _NO_TOOL: Final = "(no call)"
@@ -52,7 +52,7 @@ async def stats(
     in the cost, and are told.
     """
     _check_extras(plot, parquet)
-    rates = None if rates_file is None else await _read_rates(rates_file)
+    rates = None if rates_file is None else await read_rates(rates_file)
     async with app.open_store() as store, AsyncExitStack() as stack:
         session_ids = await find_sessions(store, sessions) if sessions else await store.list_sessions()
         table = None if parquet is None else await _open_parquet(stack, parquet)
@@ -73,19 +73,6 @@ def _check_extras(plot: Path | None, parquet: Path | None) -> None:
     for wanted, extra, module in ((plot, "plot", "matplotlib"), (parquet, "parquet", "pyarrow")):
         if wanted is not None and importlib.util.find_spec(module) is None:
             raise Refused(f"--{extra} needs {module}: pip install 'sessionlog[{extra}]'")
-
-
-async def _read_rates(path: Path) -> "Rates":
-    from ..queries import RatesError, parse_rates  # noqa: PLC0415 - `list` need not wait for it
-
-    try:
-        async with await anyio.open_file(path, "rb") as file:
-            data = await file.read(RATES_BYTES_MAX + 1)
-        if len(data) > RATES_BYTES_MAX:
-            raise RatesError(f"it is longer than {size(RATES_BYTES_MAX)}")
-        return parse_rates(data)
-    except RatesError as error:
-        raise Refused(f"{path} holds no rates: {one_line(str(error), chars_max=300)}") from error
 
 
 async def _open_parquet(stack: AsyncExitStack, path: Path) -> "ParquetFile":
@@ -145,7 +132,7 @@ async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rate
     else:
         await app.out.note(f"there is no session in {app.store_name} yet")
     if rates is not None:
-        await _tell_gaps(app, price(total_stats(all_stats).models, rates))
+        await tell_gaps(app, price(total_stats(all_stats).models, rates))
 
 
 def stats_object(stats: "SessionStats", cost: "Cost | None") -> dict[str, object]:
@@ -166,27 +153,12 @@ def stats_object(stats: "SessionStats", cost: "Cost | None") -> dict[str, object
         "first_ts": stats.first_ts,
         "last_ts": stats.last_ts,
         "wall_ms": stats.wall_ms,
-        "cost": None
-        if cost is None
-        else {
-            "currency": cost.currency,
-            "amount": cost.amount,
-            "complete": not cost.gaps,
-            "gaps": [gap._asdict() for gap in cost.gaps],
-        },
+        "cost": cost_fields(cost),
     }
 
 
 def _fields(value: object) -> dict[str, object]:
     return dict(vars(value))
-
-
-async def _tell_gaps(app: App, cost: "Cost") -> None:
-    for gap in cost.gaps:
-        model = _NO_MODEL if gap.model is None else f"model {gap.model}"
-        why = "the log names none" if gap.model is None else f"the rates have no {gap.what} for it"
-        tokens = counted(gap.tokens, f"{gap.what} token")
-        await app.out.note(f"sessionlog: {tokens} of {model} are not in the cost: {why}")
 
 
 def _cost_text(cost: "Cost") -> str:

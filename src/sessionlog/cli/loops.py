@@ -17,10 +17,9 @@ from msgspec import structs
 from .. import CorruptLog, SessionLogError
 from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .completion import complete_session
-from .counting import _read_rates as read_rates
-from .counting import _tell_gaps as tell_gaps
 from .lookup import find_session
 from .output import Segment
+from .rates import cost_fields, read_rates, tell_gaps
 from .text import compact, counted, duration, one_line, utc
 
 if TYPE_CHECKING:
@@ -119,14 +118,7 @@ def _sums_object(sums: "Sums", rates: "Rates | None") -> dict[str, object]:
     return {
         "turn_count": sums.turns,
         "tokens": sums.tokens,
-        "cost": None
-        if cost is None
-        else {
-            "currency": cost.currency,
-            "amount": cost.amount,
-            "complete": not cost.gaps,
-            "gaps": [gap._asdict() for gap in cost.gaps],
-        },
+        "cost": cost_fields(cost),
     }
 
 

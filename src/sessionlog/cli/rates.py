@@ -1,0 +1,51 @@
+"""What tokens cost, for the commands that say it: reading a rates file, and telling what it has no rate for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from .base import App
+from .output import Refused
+from .text import counted, one_line, size
+
+if TYPE_CHECKING:
+    from ..queries import Cost, Rates
+
+RATES_BYTES_MAX: Final = 4 * 1024 * 1024
+_NO_MODEL: Final = "no model"
+
+
+async def read_rates(path: Path) -> "Rates":
+    """Return the rates in the file, JSON or TOML. Raises :class:`Refused`."""
+    from ..queries import RatesError, parse_rates  # noqa: PLC0415 - `list` need not wait for it
+
+    try:
+        async with await anyio.open_file(path, "rb") as file:
+            data = await file.read(RATES_BYTES_MAX + 1)
+        if len(data) > RATES_BYTES_MAX:
+            raise RatesError(f"it is longer than {size(RATES_BYTES_MAX)}")
+        return parse_rates(data)
+    except RatesError as error:
+        raise Refused(f"{path} holds no rates: {one_line(str(error), chars_max=300)}") from error
+
+
+async def tell_gaps(app: App, cost: "Cost") -> None:
+    """Tell on standard error which tokens the cost leaves out, and why."""
+    for gap in cost.gaps:
+        model = _NO_MODEL if gap.model is None else f"model {gap.model}"
+        why = "the log names none" if gap.model is None else f"the rates have no {gap.what} for it"
+        tokens = counted(gap.tokens, f"{gap.what} token")
+        await app.out.note(f"sessionlog: {tokens} of {model} are not in the cost: {why}")
+
+
+def cost_fields(cost: "Cost | None") -> dict[str, object] | None:
+    """Return a cost as ``--json`` prints it."""
+    if cost is None:
+        return None
+    return {
+        "currency": cost.currency,
+        "amount": cost.amount,
+        "complete": not cost.gaps,
+        "gaps": [gap._asdict() for gap in cost.gaps],
+    }
