@@ -175,6 +175,28 @@ async def peak(operation: str, root: str, session: str) -> object:
     return max(0, _peak_bytes() - start) / 2**20
 
 
+async def folder(operation: str, root: str, store: str) -> object:
+    """Import, search or count all; return the seconds, and the peak of memory as in :func:`peak`."""
+    from sessionlog import importers, queries  # noqa: PLC0415 - the library alone does without
+
+    await anyio.to_thread.run_sync(int)
+    begin = _start()
+    start = _resident_bytes()
+    async with FileStore(store, "os") as file_store:
+        if operation == "import":
+            summary = await importers.import_paths(file_store, [Path(root)])
+            assert not summary.failures
+        for session_id in await file_store.list_sessions():
+            if operation == "search":
+                query = queries.Query(text="hardly ever")
+                async with aclosing(queries.search_session(file_store, session_id, query)) as hits:
+                    async for _ in hits:
+                        pass
+            elif operation == "stats":
+                await queries.session_stats(file_store, session_id)
+    return (time.monotonic_ns() - begin) / 1e9, max(0, _peak_bytes() - start) / 2**20
+
+
 async def _verify(root: Path, session_id: SessionId) -> None:
     async with FileStore(root) as store:
         assert (await verify_session(store, session_id)).ok
@@ -260,6 +282,7 @@ _TASKS: Final[dict[str, Callable[..., Awaitable[object]]]] = {
     "insert": insert,
     "tick": tick,
     "peak": peak,
+    "folder": folder,
 }
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Plan(NamedTuple):
     """In the log of which size should not matter: a record is 1 KiB, so a million of them are 1 GB."""
     listed_sessions: int
     transcript_bytes: int
+    folder_bytes: int
     follow_records: int
     imports: int
     """Processes started for each figure of an import time."""
@@ -36,6 +37,7 @@ FULL: Final = Plan(
     big_records=1_000_000,
     listed_sessions=100_000,
     transcript_bytes=30_000_000,
+    folder_bytes=100_000_000,
     follow_records=200,
     imports=5,
 )
@@ -50,6 +52,7 @@ QUICK: Final = Plan(
     big_records=100_000,
     listed_sessions=10_000,
     transcript_bytes=3_000_000,
+    folder_bytes=10_000_000,
     follow_records=40,
     imports=1,
 )
@@ -64,6 +67,7 @@ TINY: Final = Plan(
     big_records=2_000,
     listed_sessions=20,
     transcript_bytes=30_000,
+    folder_bytes=60_000,
     follow_records=3,
     imports=1,
 )

@@ -18,6 +18,7 @@ NAMES: Final = (
     "listing",
     "follow",
     "importing",
+    "folder",
     "loops",
     "memory",
     "import_time",

@@ -14,6 +14,7 @@ from sessionlog import (
     MemoryStore,
     SessionId,
     SessionStart,
+    Store,
     collect_state,
     verify_chain,
 )
@@ -92,7 +93,7 @@ class Transcript:
         return path
 
 
-async def contents(store: MemoryStore) -> dict[SessionId, list[Any]]:
+async def contents(store: Store) -> dict[SessionId, list[Any]]:
     """Return what every session says, import notes left out; places in other sessions as positions without them."""
     logs = {session_id: await store.read_all(session_id) for session_id in await store.list_sessions()}
     return {

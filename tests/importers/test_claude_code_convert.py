@@ -8,6 +8,7 @@ import pytest
 from foreign import SID, Transcript, check_store, is_note
 
 from sessionlog import (
+    AgentEventEntry,
     AssistantItems,
     ConfigChanged,
     Extension,
@@ -34,7 +35,8 @@ async def entries_of(script: Transcript, folder: Path) -> list[LogEntry]:
     await import_file(store, script.write(folder))
     await check_store(store)
     records = await store.read_all(SessionId(SID))
-    return [record.entry for record in records[1:] if not is_note(record.entry)]
+    entries = [record.entry for record in records[1:]]
+    return [entry for entry in entries if not (is_note(entry) or isinstance(entry, AgentEventEntry))]
 
 
 async def test_a_message_of_each_kind(tmp_path: Path) -> None:

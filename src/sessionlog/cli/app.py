@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "stats": "counting",
     "tail": "reading",
     "verify": "checking",
+    "watch": "watching",
 }
 """Each command and the module that it is written in, under its name, or its name and ``_`` where Python has it."""
 

@@ -19,7 +19,7 @@ from .text import json_safe, safe
 if TYPE_CHECKING:
     from ..exporters import Omissions
 
-FORMATS: Final = ("jsonl", "markdown", "openai", "anthropic")
+FORMATS: Final = ("jsonl", "markdown", "openai", "anthropic", "phi-core")
 _BUFFER_BYTES: Final = 256 * 1024
 
 
@@ -44,7 +44,8 @@ async def export(app: App, session: str, format_: str, output: Path | None) -> N
 
     jsonl: its records as they are; the copy verifies. markdown: to read; nothing in it acts as HTML. openai, anthropic:
     the body of a request to the Chat Completions or the Messages API, in one JSON object, ready to be sent with the
-    definitions of the tools. What a format cannot say is told on standard error.
+    definitions of the tools. phi-core: its loops, as one document that "import phi-core" reads. What a format cannot
+    say is told on standard error.
     """
     from ..exporters import Omissions  # noqa: PLC0415 - `list` need not wait for it
 
@@ -79,6 +80,12 @@ async def _pieces(
             async with aclosing(export_markdown(store, session_id, omitted)) as texts:
                 async for line in texts:
                     yield safe(line).encode() + b"\n"
+        case "phi-core":
+            from ..loops import load_session, write_document  # noqa: PLC0415
+
+            document = write_document(await load_session(store, session_id)).decode()
+            for text in document.removesuffix("\n").split("\n"):
+                yield json_safe(text).encode() + b"\n"
         case _:
             yield await _request_body(store, session_id, format_, omitted)
 
@@ -92,7 +99,7 @@ async def _request_body(store: Store, session_id: SessionId, format_: str, omitt
 
 
 async def _print(app: App, pieces: AsyncGenerator[bytes, None], format_: str) -> None:
-    if format_ == "jsonl":
+    if format_ in ("jsonl", "phi-core"):
         async for data in _batches(pieces):
             await app.out.raw(data)
         return

@@ -26,7 +26,7 @@ from .summary import user_words
 from .text import counted, short
 
 IMPORT_DOMAIN: Final = "import"
-SPAWN_DOMAIN: Final = "claude_code.spawn"
+SPAWN_DOMAINS: Final = ("claude_code.spawn", "codex.spawn")
 _ENVELOPE_BYTES_MAX: Final = 256
 _VERBS: Final = {"forked_from": "fork", "compacted_from": "compacted", "spawned_by": "sub-agent"}
 
@@ -123,7 +123,7 @@ def _link_spawned(node: Node, record: HashedEntry, nodes: dict[SessionId, Node])
     entry = record.entry if _is_kind(record, "extension") else None
     if not isinstance(entry, Extension) or not isinstance(entry.payload, dict):
         return
-    if entry.domain == SPAWN_DOMAIN:
+    if entry.domain in SPAWN_DOMAINS:
         spawned = entry.payload.get("session_id")
         child = nodes.get(SessionId(spawned)) if isinstance(spawned, str) else None
         if child is not None and child is not node and child.relation in (None, "spawned_by"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 import click
 
-from .. import Store
+from .. import InvalidEntry, InvalidSessionId, SessionExists, Store
 from .base import EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .output import Refused
 from .text import counted, safe
@@ -129,6 +129,57 @@ _of_format(
     "Files, or folders with everything below, of versions 1 to 3. A branch becomes a fork; what follows a compaction, "
     "a session compacted from the one before.",
 )
+
+
+@import_.command(
+    "phi-core",
+    epilog=example("sessionlog import phi-core session.json", "sessionlog import phi-core saved/ --json"),
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@common_options
+@runs
+async def _phi_core(app: App, paths: Sequence[Path]) -> int:
+    """Import phi-core session documents.
+
+    Files, or folders with every .json file below. Each document becomes one session with its loops, under its own id. A
+    session that is there already stays as it is, and is told.
+    """
+    failed = False
+    async with app.open_store(make=True) as store:
+        for path in await anyio.to_thread.run_sync(_documents, list(paths)):
+            failed = not await _import_document(app, store, path) or failed
+    return EXIT_WRONG_USE if failed else EXIT_GOOD
+
+
+async def _import_document(app: App, store: Store, path: Path) -> bool:
+    """Import one document and say what became of it; tell whether it is in the store now."""
+    from ..loops import import_session, read_document  # noqa: PLC0415
+
+    try:
+        session = read_document(await anyio.Path(path).read_bytes())
+        session_id = await import_session(store, session)
+    except (InvalidEntry, InvalidSessionId, SessionExists) as error:
+        await app.out.note(f"sessionlog: {path}: {error}")
+        return False
+    except (OSError, ValueError) as error:
+        await app.out.note(f"sessionlog: {path}: {getattr(error, 'strerror', None) or error}")
+        return False
+    if app.out.json:
+        names = {"path": safe(str(path)), "format": "phi-core", "session_id": session_id}
+        await app.out.object({**names, "loops": len(session.loops)})
+    else:
+        await app.out.line((path.name, "bold"), f": {counted(len(session.loops), 'loop')}  ", (session_id, "cyan"))
+    return True
+
+
+def _documents(paths: Sequence[Path]) -> list[Path]:
+    """Return the files at ``paths``: each once, of folders every ``*.json`` below."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        found.update(dict.fromkeys(sorted(path.rglob("*.json")) if path.is_dir() else [path]))
+    if not found:
+        raise Refused(f"there is no document (*.json) in {', '.join(map(str, paths))}: name a file or another folder")
+    return list(found)
 
 
 async def _default_folders(app: App) -> list[Path]:

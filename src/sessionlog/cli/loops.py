@@ -181,7 +181,8 @@ class _Printer:
         caller = "" if ref is None else self._caller(ref)
         if ref is None and spawned is not None:
             tool = f"{self._name(spawned.tool_name)} in " if spawned.tool_name else ""
-            caller = f"  by {tool}{self._name(spawned.parent_loop_id)}"
+            how = "by" if tool or not _parted(session) else "from"
+            caller = f"  {how} {tool}{self._name(spawned.parent_loop_id)}"
         agent = f"agent {self._name(session.agent_id)}, " if session.agent_id else ""
         words = f"{', ' if caller else '  '}{agent}{counted(len(session.loops), 'loop')}"
         return [(self._name(session.session_id), "bold cyan"), (caller, "yellow"), words]
@@ -245,6 +246,13 @@ class _Printer:
         """Return a name of the log's in a form that reads as one name."""
         shown = text if _PLAIN_NAME.fullmatch(text) else json.dumps(text, ensure_ascii=False)
         return shown if self._full or len(shown) <= NAME_CHARS_MAX else shown[: NAME_CHARS_MAX - 1] + "…"
+
+
+def _parted(session: "Session") -> bool:
+    """Tell whether the session goes on from another one, rather than that a tool call of that one ran it."""
+    from ..loops import Branch, Compaction, Rerun  # noqa: PLC0415
+
+    return bool(session.loops) and isinstance(session.loops[0].continuation_kind, Branch | Rerun | Compaction)
 
 
 def _kind_words(kind: "ContinuationKind") -> str:

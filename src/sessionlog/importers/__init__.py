@@ -6,8 +6,8 @@ about where a session came from: its second record is an ``extension`` entry of 
 
 What all formats share: :mod:`.lines` (bytes into JSON objects), :mod:`.survey` (the first pass), :mod:`.plan` and
 :mod:`.layout` (what goes where), :mod:`.usage`, :mod:`.ledger` (what the store has already), :mod:`.writer` (the second
-pass), :mod:`.engine` (one import, from end to end), :mod:`.paths` (many files). A format is one module or package
-against :mod:`.protocol`; :mod:`.recognise` tells them apart.
+pass), :mod:`.engine` (one import, from end to end), :mod:`.paths` (many files), :mod:`.watching` (files that grow). A
+format is one module or package against :mod:`.protocol`; :mod:`.recognise` tells them apart.
 """
 
 from .engine import import_transcript
@@ -20,6 +20,7 @@ from .protocol import Format, Header, Transcript
 from .recognise import FORMATS, import_file, import_paths, recognise
 from .report import ImportedSession, ImportFailed, ImportReport, ImportSummary, NotUnderstood
 from .usage import Due
+from .watching import CaughtUp, Imported, NotImported, Outcome, Pace, Watch
 from .writer import SPAWN_SUFFIX
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "IMPORT_DOMAIN",
     "SPAWN_SUFFIX",
     "START",
+    "CaughtUp",
     "Due",
     "Format",
     "Found",
@@ -35,13 +37,18 @@ __all__ = [
     "ImportNote",
     "ImportReport",
     "ImportSummary",
+    "Imported",
     "ImportedSession",
     "Layout",
+    "NotImported",
     "NotUnderstood",
+    "Outcome",
+    "Pace",
     "Plan",
     "PlannedSession",
     "Source",
     "Transcript",
+    "Watch",
     "find_transcripts",
     "import_file",
     "import_paths",

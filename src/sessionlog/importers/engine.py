@@ -13,13 +13,15 @@ from typing import Final
 from blake3 import blake3
 
 from ..ids import SessionId, now_ms
+from ..loops import SpawnLinked
 from ..store import Store
 from .ledger import ImportNote, Ledger, Source, read_ledger
 from .lines import ByteFile, Found, Pieces
 from .plan import Plan, PlannedSession
 from .protocol import Format, Header
 from .report import ImportedSession, ImportFailed, ImportReport, NotUnderstood
-from .source import Meter, digests, open_regular, os_reason
+from .source import Meter, close, digests, open_regular, os_reason
+from .spawned import find_spawn
 from .survey import Survey
 from .usage import Due, added_tokens
 from .writer import Piece, Writer
@@ -50,12 +52,22 @@ async def import_transcript(
     """
     path, file = await open_regular(path)
     try:
-        run = _Import(store, path, file, source_format, growing=growing, progress=progress, clock=clock)
-        return await run.run()
+        meter = Meter(progress)
+        while True:
+            run = _Import(store, path, file, source_format, growing=growing, meter=meter, clock=clock)
+            try:
+                return await run.run()
+            except _Outrun:
+                meter.restart()
+                await file.seek(0)
     except OSError as error:
         raise ImportFailed(path, os_reason(error)) from error
     finally:
-        await file.close()
+        await close(file)
+
+
+class _Outrun(Exception):
+    """Another import of the same file has read more of it, and is in the store: the file has grown since our survey."""
 
 
 class _Import:
@@ -69,7 +81,7 @@ class _Import:
         source_format: Format,
         *,
         growing: bool | None,
-        progress: Callable[[int], None] | None,
+        meter: Meter,
         clock: Callable[[], int],
     ) -> None:
         self._store = store
@@ -79,7 +91,7 @@ class _Import:
         self._transcript = source_format.transcript(path)
         self._growing = growing
         self._clock = clock
-        self._meter = Meter(progress)
+        self._meter = meter
         self._survey = Survey()
 
     async def run(self) -> ImportReport:
@@ -93,11 +105,13 @@ class _Import:
         base, ledgers, source = await self._find_base(header.session_id, size)
         result = await self._plan(base, ledgers)
         growing = self._growing if self._growing is not None else True if self._survey.unfinished else None
+        spawned = await find_spawn(self._store, header, ledgers.get(base))
         due = self._transcript.usage(result, growing=growing)
         imported_before = len(_settled(ledgers) - self._survey.left_out)  # the writer adds to the ledgers
         writer: Writer | None = None
-        if self._has_news(result, ledgers, due, source):
-            writer = await self._write(header, result, ledgers, due, source)
+        unended = not growing and any(ledger.early.turn_open for ledger in ledgers.values())
+        if spawned is not None or unended or self._has_news(result, ledgers, due, source):
+            writer = await self._write(header, result, ledgers, due, source, whole=not growing, spawned=spawned)
         self._meter.finish(size)
         return self._report(result, writer, size, imported_before=imported_before)
 
@@ -141,12 +155,17 @@ class _Import:
             base = SessionId(f"{wanted}-{number}")
         consumed = self._survey.consumed_bytes
         marks = {note.source.bytes for ledger in candidates if (note := ledger.last_note) is not None}
-        found = await digests(self._file, {mark for mark in marks if mark <= consumed} | {consumed})
+        seen = {mark for mark in marks if mark <= consumed or mark > size}
+        found = await digests(self._file, seen | {consumed})
         path = str(self._path).encode(errors="surrogateescape").decode(errors="replace")
         source = Source(path=path, name=path.rpartition("/")[2], size=size, bytes=consumed, blake3=found[consumed])
         for ledger in candidates:
             note = ledger.last_note
+            if note is None and ledger.only_begun:
+                return ledger.session_id, {ledger.session_id: ledger}, source
             if note is not None and found.get(note.source.bytes) == note.source.blake3:
+                if note.source.bytes > size:
+                    raise _Outrun
                 ledgers = {ledger.session_id: ledger}
                 for session_id in sorted(ledger.sessions):
                     derived = await read_ledger(self._store, session_id, self._format.name)
@@ -194,6 +213,9 @@ class _Import:
         ledgers: dict[SessionId, Ledger],
         due: Mapping[SessionId, list[Due]],
         source: Source,
+        *,
+        whole: bool,
+        spawned: SpawnLinked | None,
     ) -> Writer:
         listed = ledgers[result.sessions[0].session_id].listed if ledgers else set()
         news = _capped([one for one in self._survey.not_understood if one not in listed])
@@ -222,6 +244,8 @@ class _Import:
             due,
             opening_note=opening_note,
             clock=self._clock,
+            whole=whole,
+            spawned=spawned,
         )
         await self._file.seek(0)
         hasher = blake3()

@@ -12,10 +12,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ..entries import (
+    AgentEventEntry,
     AssistantItems,
     ConfigChanged,
     Extension,
     HookInjectedItems,
+    LlmUsage,
     LogEntry,
     RequestConfig,
     SessionStart,
@@ -24,6 +26,7 @@ from ..entries import (
 )
 from ..ids import EntryHash, Head, SessionId
 from ..store import Store
+from .loop_events import EarlyEnds
 from .report import NotUnderstood
 
 IMPORT_DOMAIN: Final = "import"
@@ -88,21 +91,38 @@ class Ledger:
     counted: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
     listed: set[NotUnderstood] = field(default_factory=set)
     ends: dict[int, End] = field(default_factory=dict)
-    """All objects that the log has."""
+    """All objects that the log has whole."""
+    torn: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Objects of which a commit that was killed left the first records: how many, those left out that follow from the
+    state (usage, configuration), and the history's length before them."""
+    early: EarlyEnds = field(default_factory=EarlyEnds)
     _expected: list[tuple[int, int]] = field(default_factory=list)
+    _usage: list[tuple[str, tuple[int, int, int, int]]] = field(default_factory=list)
+
+    @property
+    def only_begun(self) -> bool:
+        """Whether the session holds an empty start and no more: what an import leaves that is killed at its first."""
+        return self.head is not None and self.head.seq == 0 and not self.history_len and self.config == RequestConfig()
 
     def take(self, entry: LogEntry, head: Head) -> None:
         """Fold one record in."""
         self.first_hash = self.first_hash or head.hash
         self.head = head
+        if isinstance(entry, AgentEventEntry):
+            at_end = bool(self._expected) and self._expected[-1][0] == NO_OBJECT
+            self.early.take(entry.event, at_end=at_end)
         note = self._note(entry)
         if note is not None:
             self._take_note(note, head)
         elif self._expected and not isinstance(entry, SessionStart):
             ordinal, left = self._expected[-1]
+            follows = self._take_usage(entry) or isinstance(entry, ConfigChanged)  # from the state: not said again
             if ordinal != NO_OBJECT:
-                before = self.ends[ordinal].history_before if ordinal in self.ends else self.history_len
-                self.ends[ordinal] = End(head.hash, before)
+                count, before = self.torn.pop(ordinal, (0, self.history_len))
+                if left > 1:
+                    self.torn[ordinal] = (count + (not follows), before)
+                else:
+                    self.ends[ordinal] = End(head.hash, before)
             self._expected[-1] = (ordinal, left - 1)
         self._apply(entry)
         self._settle(head)
@@ -112,11 +132,20 @@ class Ledger:
         self.last_note = note
         self.sessions.update(note.sessions)
         self.listed.update(note.not_understood or ())
-        for message_id, tokens in note.usage.items():
-            self.count(message_id, tokens)
+        self._usage = list(note.usage.items())[::-1]
         objects = [(ordinal, count) for first, last, count in note.records for ordinal in range(first, last + 1)]
         self._expected = objects[::-1]
         self._settle(head)
+
+    def _take_usage(self, entry: LogEntry) -> bool:
+        """Count usage that the note has announced, once it is there: a commit that was killed may lack it."""
+        if not isinstance(entry, LlmUsage) or not self._usage:
+            return False
+        said = (entry.input_total_tokens, entry.cache_read_tokens, entry.cache_write_tokens, entry.output_tokens)
+        if self._usage[-1][1] != said:
+            return False
+        self.count(*self._usage.pop())
+        return True
 
     def _settle(self, head: Head) -> None:
         """Step over the objects that have all of their records."""
@@ -159,14 +188,17 @@ def history_items(entry: LogEntry) -> int:
 
 
 async def read_ledger(store: Store, session_id: SessionId, format_name: str) -> Ledger | None:
-    """Return what the session's log says; ``None`` if there is no such session. Raises as the store's ``read``."""
+    """Return what the session's log says; ``None`` without the session, or without a record in it.
+
+    Raises as the store's ``read``.
+    """
     if not await store.exists(session_id):
         return None
     ledger = Ledger(session_id, format_name)
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
             ledger.take(record.entry, record.head)
-    return ledger
+    return None if ledger.head is None else ledger
 
 
 def note_entry(note: ImportNote, *, ts: int) -> Extension:

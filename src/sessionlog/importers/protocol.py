@@ -9,8 +9,8 @@ and reports are the engine's: a format never sees the store.
 follow from the object and what stands before it; then importing a growing file in any steps gives the records of
 importing it at once. :class:`~.layout.Layout` places objects in this way.
 
-Agent events (the loop tree) will be one more question to a transcript, beside ``entries``, asked at the same place:
-``SessionWriter._entries_of`` in :mod:`.writer`.
+A transcript that tells of loops (:class:`~.told.TellsLoops`) is asked one question more, beside ``entries``; the
+agent events are made of its answers, for all formats alike, in :mod:`.loop_events`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ from .paths import import_each
 from .pi import Pi
 from .protocol import Format
 from .report import ImportFailed, ImportReport, ImportSummary, NotUnderstood
-from .source import open_regular, os_reason
+from .source import close, open_regular, os_reason
 
 FORMATS: Final[tuple[Format, ...]] = (ClaudeCode(), Codex(), Pi())
 """The formats that this package imports."""
@@ -107,7 +107,7 @@ async def _look(store: Store, path: Path, formats: Sequence[Format]) -> Format |
     except OSError as error:
         raise ImportFailed(path, os_reason(error)) from error
     finally:
-        await file.close()
+        await close(file)
     if objects:
         names = ", ".join(one.name for one in formats)
         raise ImportFailed(path, f"it is no transcript of a known format ({names})")

@@ -27,6 +27,10 @@ class Meter:
         self._halves += size
         self._tell(self._halves // 2)
 
+    def restart(self) -> None:
+        """Begin the first pass again; what was told once is not told twice."""
+        self._halves = 0
+
     def finish(self, size: int) -> None:
         """Count a file of ``size`` bytes as done."""
         self._tell(size)
@@ -47,11 +51,19 @@ async def open_regular(path: Path) -> tuple[Path, ByteFile]:
         mode = (await anyio.Path(path).stat()).st_mode
         if not stat.S_ISREG(mode):
             raise ImportFailed(path, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
-        return path, await open_bytes(path)
+        with anyio.CancelScope(shield=True):  # a file that a cancelled task opened would have no owner
+            file = await open_bytes(path)
+        return path, file
     except OSError as error:
         raise ImportFailed(path, os_reason(error)) from error
     except ValueError as error:  # a NUL in the name
         raise ImportFailed(path, f"it cannot be read: {error}") from error
+
+
+async def close(file: ByteFile) -> None:
+    """Close a file, also when this task is being cancelled."""
+    with anyio.CancelScope(shield=True):
+        await file.close()
 
 
 def os_reason(error: OSError) -> str:

@@ -6,25 +6,39 @@ that names a record of it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
 from ..chain import link_all
 from ..entries import FORMAT as LOG_FORMAT
-from ..entries import ConfigChanged, Extension, LlmUsage, LogEntry, RequestConfig, SessionOrigin, SessionStart
-from ..errors import EntryNotFound
+from ..entries import (
+    AgentEventEntry,
+    ConfigChanged,
+    Extension,
+    LlmUsage,
+    LogEntry,
+    RequestConfig,
+    SessionOrigin,
+    SessionStart,
+    encode_entry,
+)
+from ..errors import EntryNotFound, InvalidEntry
 from ..ids import EntryHash, Head, SessionId
 from ..items import Item
+from ..loops import AgentEvent, SpawnLinked, encode_event, scope_of
 from ..session import SessionLog
 from ..state import RestoredState
 from ..store import Store
 from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
 from .lines import Found
+from .loop_events import LoopEvents, bare, due_links
 from .plan import Plan, PlannedSession
 from .protocol import Format, Transcript
+from .survey import RECORD_OVERHEAD_BYTES
+from .told import TellsLoops
 from .usage import Due, Tokens, added_tokens
 
 BATCH_ENTRIES: Final = 100
@@ -61,15 +75,26 @@ class Writer:
         *,
         opening_note: Callable[[PlannedSession], ImportNote],
         clock: Callable[[], int],
+        whole: bool,
+        spawned: SpawnLinked | None,
     ) -> None:
-        """Write behind what ``ledgers`` say; ``opening_note`` makes the note that opens a session's part."""
+        """Write behind what ``ledgers`` say; ``opening_note`` makes the note that opens a session's part.
+
+        ``whole``: nobody is still writing the file. ``spawned`` tells which tool call ran the main session's agent.
+        """
         self.store = store
-        self.format, self.transcript = source
+        self.format: Format = source[0]
+        self.transcript: Transcript = source[1]
         self.plan = plan
         self.opening_note = opening_note
         self.clock = clock
-        self.message_starts = {one.first for dues in due.values() for one in dues}
-        self.sessions = {
+        self.whole = whole
+        self.spawned = spawned
+        self.tells_loops: TellsLoops | None = (
+            cast(TellsLoops, self.transcript) if hasattr(self.transcript, "told") else None
+        )
+        self.message_starts: set[int] = {one.first for dues in due.values() for one in dues}
+        self.sessions: dict[SessionId, SessionWriter] = {
             session.session_id: SessionWriter(
                 self, session, ledgers.get(session.session_id), due.get(session.session_id, [])
             )
@@ -92,8 +117,12 @@ class Writer:
             one = ready.pop()
             session = self.plan.session_of.get(one.ordinal)
             waits = session is None or session.held or one.ordinal in self.plan.waiting
-            if session is not None and not waits and one.ordinal not in self._settled:
-                await self.sessions[session.session_id].take(one)
+            if session is not None and not waits:
+                writer = self.sessions[session.session_id]
+                if one.ordinal in self._settled:
+                    writer.take_again(one)
+                else:
+                    await writer.take(one)
             if self.plan.waits_for:
                 self._passed.add(one.ordinal)
             ready.extend(reversed(self._held.pop(one.ordinal, ())))
@@ -104,8 +133,16 @@ class Writer:
 
     async def finish(self) -> None:
         """Write what is left."""
-        for writer in self.sessions.values():
-            await writer.finish()
+        left = {
+            one.source.session_id
+            for one in self.plan.sessions
+            if one.role == "compaction" and one.source and not one.held
+        }
+        links = due_links(one.loops.links for one in self.sessions.values() if one.loops is not None)
+        if self.spawned is not None:
+            links[self._main.session.session_id] = self.spawned
+        for session_id, writer in self.sessions.items():
+            await writer.finish(left=session_id in left, link=links.get(session_id))
         await self.announce()
 
 
@@ -115,9 +152,9 @@ class SessionWriter:
     def __init__(self, run: Writer, session: PlannedSession, ledger: Ledger | None, due: list[Due]) -> None:
         """Write behind ``ledger``, or make the session when there is none."""
         self.session = session
-        self.made = False
-        self.noted = False
-        self.records_added = 0
+        self.made: bool = False
+        self.noted: bool = False
+        self.records_added: int = 0
         self._run = run
         self._due = due
         self._log = None if ledger is None else SessionLog(run.store, session.session_id, ledger.head)
@@ -132,6 +169,8 @@ class SessionWriter:
         self._counts: list[tuple[int, int]] = []
         self._usage: dict[str, Tokens] = {}
         self._size = 0
+        self._last_ts = 0
+        self.loops: LoopEvents | None = None if run.tells_loops is None else self._loop_events(run.tells_loops)
 
     async def take(self, piece: Piece) -> None:
         """Write one line of this session, or keep it until the session can begin."""
@@ -148,10 +187,21 @@ class SessionWriter:
             piece = piece._replace(begins=bool(summary))
         await self._write(piece)
 
-    async def finish(self) -> None:
-        """Write the usage that is due, and commit."""
+    def take_again(self, piece: Piece) -> None:
+        """Take a line that the log has already: what comes may go on from it."""
+        self._events_of(piece)
+
+    async def finish(self, *, left: bool = False, link: SpawnLinked | None = None) -> None:
+        """Write what is due, and commit; the session may have been ``left`` for a compacted one."""
         if self._begun:
             entries = self._take_due(math.inf)
+            if self.loops is not None:
+                events = self.loops.finish(
+                    whole=self._run.whole, left=left, answered=link is not None or self._ledger.early.linked
+                )
+                if link is not None and not self._ledger.early.linked:
+                    events.append(link)
+                entries += self._event_entries(events, ts=self._last_ts)
             self._counts.append((NO_OBJECT, len(entries)))
             await self._keep(entries, size=0)
             await self.commit()
@@ -233,11 +283,14 @@ class SessionWriter:
 
     async def _write(self, piece: Piece) -> None:
         entries = self._take_due(piece.ordinal)
+        written, history_before = self._ledger.torn.pop(piece.ordinal, (0, self._history_len))
         if piece.ordinal in self._run.message_starts:
-            self._history_before[piece.ordinal] = self._history_len
+            self._history_before[piece.ordinal] = history_before
         if not piece.left_out:
             entries += self._entries_of(piece)
             entries += self._take_due(piece.ordinal + 0.5)
+        entries += self._event_entries(self._events_of(piece), ts=piece.ts)
+        entries = entries[written:]  # the rest of an object that a killed commit began
         self._counts.append((piece.ordinal, len(entries)))
         await self._keep(entries, size=len(piece.found.raw))
 
@@ -250,6 +303,64 @@ class SessionWriter:
             payload = {"agent_id": spawn[0], "session_id": spawn[1], "tool_use_id": spawn[2]}
             entries.append(Extension(ts=piece.ts, domain=self._run.format.domain + SPAWN_SUFFIX, payload=payload))
         return entries
+
+    def _loop_events(self, transcript: TellsLoops) -> LoopEvents:
+        session = self.session
+        root = session
+        while root.source is not None:
+            root = root.source
+        agent_id: str | None = getattr(root.first, "group", None) if root.role == "agent" else None
+        return LoopEvents(
+            session,
+            self._ledger.early,
+            agent_id=agent_id or transcript.agent_id,
+            scope=scope_of(self._run.store),
+            parent_loop=self._parent_loop,
+            source_tool=self._source_tool,
+        )
+
+    def _source_tool(self, call_id: str) -> str:
+        source = self.session.source
+        loops = None if source is None else self._run.sessions[source.session_id].loops
+        return "" if loops is None else loops.tool_name(call_id)
+
+    def _parent_loop(self) -> str | None:
+        """Return the loop of another session that this one's first loop comes from, as far as is told by now."""
+        session, run = self.session, self._run
+        if session.source is not None:
+            source = run.sessions[session.source.session_id].loops
+            return (
+                None if source is None else source.loop_at(-1 if session.parting is None else session.parting.ordinal)
+            )
+        if session.role != "agent" or session.spawned_by is None:
+            return None
+        spawner = run.sessions.get(session.spawned_by)
+        if spawner is not None and spawner.loops is not None:
+            return spawner.loops.last_loop
+        return None if run.spawned is None else run.spawned.parent_loop_id
+
+    def _events_of(self, piece: Piece) -> list[AgentEvent]:
+        """Return the agent events that the line proves."""
+        self._last_ts = piece.ts
+        transcript = self._run.tells_loops
+        if piece.left_out or transcript is None or self.loops is None:
+            return []
+        told = transcript.told(piece.found, ts=piece.ts)
+        spawn = self._run.plan.spawns.get(piece.ordinal)
+        return self.loops.take(told, piece.ordinal, ts=piece.ts, spawn=spawn)
+
+    def _event_entries(self, events: Iterable[AgentEvent], *, ts: int) -> list[LogEntry]:
+        return [self._event_entry(event, ts=ts) for event in events]
+
+    def _event_entry(self, event: AgentEvent, *, ts: int) -> AgentEventEntry:
+        """Return the event's entry; what no record can hold of it is left out: the line's own entries have it."""
+        entry = AgentEventEntry(ts=ts, event=encode_event(event))
+        try:
+            if len(encode_entry(entry)) + RECORD_OVERHEAD_BYTES <= self._run.store.line_bytes_max:
+                return entry
+        except (InvalidEntry, ValueError, OverflowError):
+            pass
+        return AgentEventEntry(ts=ts, event=encode_event(bare(event)))
 
     async def _keep(self, entries: list[LogEntry], *, size: int) -> None:
         for entry in entries:

@@ -109,9 +109,9 @@ def _node(piece: Found, line: Line) -> Node:
         boundary=_is(line, "system") and line.subtype == "compact_boundary",
         meta=bool(line.is_meta),
         summary=bool(line.is_compact_summary),
-        ends_turn=_is(line, "system") and line.subtype in ("turn_duration", "stop_hook_summary"),
+        ends_turn=ends_turn(line),
         prompts=_is(line, "user") and any(b.type != "tool_result" for b in blocks),
-        message_id=_message_id(line),
+        message_id=message_id_of(line),
         calls=tuple(b.id for b in blocks if b.type == "tool_use" and b.id) if _is(line, "assistant") else (),
         answers=answers,
         usage=_usage(line),
@@ -136,7 +136,13 @@ def _prompt(block: Block) -> str | None:
     return prompt if isinstance(prompt, str) else None
 
 
-def _message_id(line: Line) -> str | None:
+def ends_turn(line: Line) -> bool:
+    """Tell whether the tool notes that the model has had its turn."""
+    return _is(line, "system") and line.subtype in ("turn_duration", "stop_hook_summary")
+
+
+def message_id_of(line: Line) -> str | None:
+    """Return the id of the API message that the line is a part of; the request's or the line's where it has none."""
     if line.type != "assistant" or line.message is None:
         return None
     return line.message.id or line.request_id or line.uuid

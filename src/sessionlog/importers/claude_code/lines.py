@@ -10,5 +10,5 @@ __all__ = ["LINE_KEYS", "Bad", "Found", "Piece", "Pieces", "Tail", "open_bytes"]
 
 LINE_KEYS: Final = frozenset({"type", "uuid", "sessionId"})
 
-Pieces = partial(_Pieces, line_keys=LINE_KEYS)
+Pieces: partial[_Pieces] = partial(_Pieces, line_keys=LINE_KEYS)
 _Splitter = partial(Splitter, line_keys=LINE_KEYS)

@@ -53,6 +53,7 @@ class Said(msgspec.Struct, frozen=True):
     id: str | None = None
     model: str | None = None
     content: str | list[Block] | None = None
+    stop_reason: Any = None
     usage: Usage | None = None
 
 

@@ -11,12 +11,14 @@ from ..lines import Found
 from ..plan import Plan as AnyPlan
 from ..plan import derived_id
 from ..protocol import Header
+from ..told import Told
 from ..usage import Due
 from .convert import DOMAIN, line_entries, summary_message
 from .index import Index
 from .lines import LINE_KEYS
 from .shapes import line_ms, parse_line
 from .source import agent_meta, transcript_id
+from .told import AGENT_ID, told_by
 from .tree import Plan, plan
 from .usage import usage_due
 
@@ -96,6 +98,16 @@ class ClaudeCodeTranscript:
     def entries(self, found: Found, *, ts: int, config: RequestConfig, begins: bool = False) -> list[LogEntry]:
         """Return what the line says."""
         return [] if begins else line_entries(parse_line(found.value), found.value, ts=ts, config=config)
+
+    @property
+    def agent_id(self) -> str:
+        """Who acts: the tool itself, or the sub-agent whose file it is."""
+        first = self._index.first
+        return first.agent_id or AGENT_ID if first is not None and self._agent_file else AGENT_ID
+
+    def told(self, found: Found, *, ts: int) -> Told | None:
+        """Return what the line tells of the loops."""
+        return told_by(parse_line(found.value), found.value, ts=ts)
 
     def summary(self, found: Found) -> Sequence[Item]:
         """Return the message with which a compacted conversation goes on."""

@@ -40,7 +40,7 @@ class Codex:
 
     name = "codex"
     domain = DOMAIN
-    line_keys = frozenset(("timestamp", "type", "payload"))
+    line_keys: frozenset[str] = frozenset(("timestamp", "type", "payload"))
 
     def recognises(self, value: dict[str, Any]) -> bool:
         """Tell whether this is a line of a rollout, of today's form or an older one."""

@@ -26,7 +26,7 @@ class Pi:
 
     name = "pi"
     domain = DOMAIN
-    line_keys = frozenset(("type", "timestamp"))
+    line_keys: frozenset[str] = frozenset(("type", "timestamp"))
 
     def recognises(self, value: dict[str, Any]) -> bool:
         """Tell whether this is a line of a session, of any version."""
