@@ -161,7 +161,7 @@ class _Import:
         source = Source(path=path, name=path.rpartition("/")[2], size=size, bytes=consumed, blake3=found[consumed])
         for ledger in candidates:
             note = ledger.last_note
-            if note is None and ledger.only_begun:
+            if note is None and ledger.only_begun_ms is not None and ledger.only_begun_ms == self._start_ms(wanted):
                 return ledger.session_id, {ledger.session_id: ledger}, source
             if note is not None and found.get(note.source.bytes) == note.source.blake3:
                 if note.source.bytes > size:
@@ -173,6 +173,11 @@ class _Import:
                         ledgers[session_id] = derived
                 return ledger.session_id, ledgers, source
         return base, {}, source
+
+    def _start_ms(self, base: SessionId) -> int:
+        """Return the time that this file's main session starts with."""
+        first = self._transcript.plan(base, {}, set()).sessions[0].first
+        return (None if first is None else first.ts) or 0
 
     async def _plan(self, base: SessionId, ledgers: dict[SessionId, Ledger]) -> Plan:
         """Plan; ids of new sessions that something else in the store has already are passed over."""

@@ -96,18 +96,21 @@ class Ledger:
     """Objects of which a commit that was killed left the first records: how many, those left out that follow from the
     state (usage, configuration), and the history's length before them."""
     early: EarlyEnds = field(default_factory=EarlyEnds)
+    _started_ms: int | None = None
     _expected: list[tuple[int, int]] = field(default_factory=list)
     _usage: list[tuple[str, tuple[int, int, int, int]]] = field(default_factory=list)
 
     @property
-    def only_begun(self) -> bool:
-        """Whether the session holds an empty start and no more: what an import leaves that is killed at its first."""
-        return self.head is not None and self.head.seq == 0 and not self.history_len and self.config == RequestConfig()
+    def only_begun_ms(self) -> int | None:
+        """The time of the session's start, if that is all it holds: what an import leaves that is killed right then."""
+        return self._started_ms if self.head is not None and self.head.seq == 0 and not self.history_len else None
 
     def take(self, entry: LogEntry, head: Head) -> None:
         """Fold one record in."""
         self.first_hash = self.first_hash or head.hash
         self.head = head
+        if isinstance(entry, SessionStart):
+            self._started_ms = entry.ts
         if isinstance(entry, AgentEventEntry):
             at_end = bool(self._expected) and self._expected[-1][0] == NO_OBJECT
             self.early.take(entry.event, at_end=at_end)
