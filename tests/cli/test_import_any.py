@@ -50,7 +50,7 @@ def table(lines: list[str]) -> dict[str, list[int]]:
 def test_formats_are_recognised_and_a_table_sums_up(empty: Cli, folder: Path) -> None:
     ran = empty("import", str(folder))
     assert (ran.status, ran.stderr) == (0, "")
-    assert table(ran.lines) == {"codex": [1, 0, 0, 1, 2, 4], "pi": [1, 0, 0, 1, 2, 4], "total": [2, 0, 0, 2, 4, 8]}
+    assert table(ran.lines) == {"codex": [1, 0, 0, 1, 2, 6], "pi": [1, 0, 0, 1, 2, 6], "total": [2, 0, 0, 2, 4, 12]}
     assert {row["first_message"] for row in empty("list", "--json").objects} == {"Ask codex.", "Ask pi."}
     again = empty("import", str(folder))
     assert table(again.lines)["total"] == [2, 2, 0, 0, 0, 0]

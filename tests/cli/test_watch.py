@@ -88,15 +88,15 @@ def folder(tmp_path: Path) -> Path:
 def test_what_is_there_then_what_comes_until_interrupted(empty: Cli, folder: Path) -> None:
     """A grown file, a new one in a new folder; Ctrl-C ends it without a word, as it ends everything."""
     with watching(empty, folder) as watched:
-        assert watched.out() == "a.jsonl: 2 lines, 4 records, 1 session\n"
-        assert watched.out().split() == ["main", "4", "records", "aaaa"]
+        assert watched.out() == "a.jsonl: 2 lines, 6 records, 1 session\n"
+        assert watched.out().split() == ["main", "6", "records", "aaaa"]
         assert watched.err() == "sessionlog: watching 1 file; Ctrl-C ends it\n"
         (folder / "a.jsonl").write_text(pi_session("aaaa", "one", "two") + '{"type":"mess')
         assert watched.out() == "a.jsonl: 1 line, 2 records\n"
         assert watched.out().split() == ["main", "2", "records", "aaaa"]
         (folder / "new").mkdir()
         (folder / "new" / "b.jsonl").write_text(pi_session("bbbb", "three"))
-        assert watched.out() == "b.jsonl: 2 lines, 4 records, 1 session\n"
+        assert watched.out() == "b.jsonl: 2 lines, 6 records, 1 session\n"
         watched.out()
         assert watched.interrupt() == Ran(130, "", "")
     assert {one["session_id"] for one in empty("list", "--json").objects} == {"aaaa", "bbbb"}
@@ -106,7 +106,7 @@ def test_what_is_there_then_what_comes_until_interrupted(empty: Cli, folder: Pat
 def test_json_is_an_object_for_each_import_that_added_something(empty: Cli, folder: Path) -> None:
     patched(empty, FAST)
     with watching(empty, folder, "--json") as watched:
-        assert (json.loads(watched.out())["records_added"], watched.err()[:20]) == (4, "sessionlog: watching")
+        assert (json.loads(watched.out())["records_added"], watched.err()[:20]) == (6, "sessionlog: watching")
         (folder / "a.jsonl").write_text(pi_session("aaaa", "one", "two"))
         report = json.loads(watched.out())
         assert (report["imported"], report["imported_before"], report["session_id"]) == (3, 2, "aaaa")
@@ -125,7 +125,7 @@ def test_a_single_file_is_watched_though_it_is_replaced(empty: Cli, folder: Path
         told = watched.err()
         assert told.startswith(f"sessionlog: {folder / 'a.log'}: it was replaced or rewritten: session aaaa stays")
         assert told.endswith("is session aaaa-2\n")
-        assert watched.out() == "a.log: 2 lines, 4 records, 1 session\n"
+        assert watched.out() == "a.log: 2 lines, 6 records, 1 session\n"
         watched.out()
         (folder / "a.log").write_text("")
         assert watched.err().endswith(" to 0 bytes: what was imported stays\n")

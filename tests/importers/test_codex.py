@@ -173,7 +173,7 @@ async def test_ten_cuts_of_a_real_rollout_give_the_same_records(shared: Path, tm
     grown = MemoryStore()
     for end in [*(len(data) * tenth // 10 + tenth for tenth in range(10)), len(data)]:
         path.write_bytes(data[:end])
-        await import_file(grown, path)
+        await import_file(grown, path, growing=end < len(data))
     assert await contents(grown) == await contents(at_once)
 
 
@@ -207,14 +207,14 @@ async def test_every_cut_gives_the_same_records(tmp_path: Path) -> None:
     grown = MemoryStore()
     for end in ends:
         path.write_bytes(data[: end + 1])
-        await import_file(grown, path)
+        await import_file(grown, path, growing=end + 1 < len(data))
     assert await contents(grown) == expected
     await check_store(grown)
     for cut in [*range(100, len(data), 1201), *ends[::7]]:
         store = MemoryStore()
         for end in (cut, len(data)):
             path.write_bytes(data[:end])
-            await import_file(store, path)
+            await import_file(store, path, growing=end < len(data))
         assert await contents(store) == expected, cut
 
 

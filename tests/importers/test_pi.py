@@ -151,7 +151,7 @@ async def test_ten_cuts_of_a_real_session_give_the_same_records(shared: Path, tm
     grown = MemoryStore()
     for end in [*(len(data) * tenth // 10 + tenth for tenth in range(10)), len(data)]:
         path.write_bytes(data[:end])
-        await import_file(grown, path)
+        await import_file(grown, path, growing=end < len(data))
     assert await contents(grown) == await contents(at_once)
 
 
@@ -189,14 +189,14 @@ async def test_every_cut_gives_the_same_records(tmp_path: Path, version: int | N
     grown = MemoryStore()
     for end in [index for index, byte in enumerate(data) if byte == 10]:
         path.write_bytes(data[: end + 1])
-        await import_file(grown, path)
+        await import_file(grown, path, growing=end + 1 < len(data))
     assert await contents(grown) == expected
     await check_store(grown)
     for cut in range(50, len(data), 301):
         store = MemoryStore()
         for end in (cut, len(data)):
             path.write_bytes(data[:end])
-            await import_file(store, path)
+            await import_file(store, path, growing=end < len(data))
         assert await contents(store) == expected, cut
 
 

@@ -19,6 +19,7 @@ from .plan import Plan, PlannedSession, session_name
 from .protocol import Format, Header, Transcript
 from .recognise import FORMATS, import_file, import_paths, recognise
 from .report import ImportedSession, ImportFailed, ImportReport, ImportSummary, NotUnderstood
+from .told import Answered, TellsLoops, Told
 from .usage import Due
 from .watching import CaughtUp, Imported, NotImported, Outcome, Pace, Watch
 from .writer import SPAWN_SUFFIX
@@ -28,6 +29,7 @@ __all__ = [
     "IMPORT_DOMAIN",
     "SPAWN_SUFFIX",
     "START",
+    "Answered",
     "CaughtUp",
     "Due",
     "Format",
@@ -47,6 +49,8 @@ __all__ = [
     "Plan",
     "PlannedSession",
     "Source",
+    "TellsLoops",
+    "Told",
     "Transcript",
     "Watch",
     "find_transcripts",

@@ -46,6 +46,7 @@ _CONTEXT: Final = re.compile(
     r"collaboration_mode|skills?_instructions|skill|apps_instructions|plugins_instructions|turn_aborted|"
     r"subagent_notification|user_shell_command|model_switch|personality_spec)\b)"
 )
+_INTERRUPTED: Final = re.compile(r"\s*<turn_aborted\b")
 _EXIT_STATUS: Final = re.compile(r"^(?:Process exited with code|Exit code:) (-?\d+)$", re.MULTILINE)
 _KNOWN_ITEM_MEMBERS: Final = frozenset(ResponseItem.__struct_fields__)
 
@@ -93,13 +94,19 @@ def is_prompt(item: ResponseItem) -> bool:
     return item.type == "message" and item.role == "user" and not _is_context(item)
 
 
+def is_interruption(item: ResponseItem) -> bool:
+    """Tell whether the program tells the model here that it was stopped."""
+    texts = [part.text for part in _parts(item) if part.text is not None]
+    return item.type == "message" and item.role == "user" and any(map(_INTERRUPTED.match, texts))
+
+
 def is_model_output(item: ResponseItem) -> bool:
     """Tell whether the model said this."""
-    return isinstance(_item(item), ToolCall | Reasoning) or (item.type == "message" and item.role == "assistant")
+    return isinstance(item_of(item), ToolCall | Reasoning) or (item.type == "message" and item.role == "assistant")
 
 
 def _item_entries(item: ResponseItem, value: dict[str, Any], *, ts: int) -> list[LogEntry]:
-    made = _item(item)
+    made = item_of(item)
     if made is None:
         return [_extension(value, ts=ts)]
     entries: list[LogEntry]
@@ -143,7 +150,7 @@ def _is_context(item: ResponseItem) -> bool:
 
 def _history_item(value: Any) -> Item | None:
     item = convert(value, ResponseItem)
-    return _item(item) if isinstance(item, ResponseItem) else None
+    return item_of(item) if isinstance(item, ResponseItem) else None
 
 
 def _is_whole(compacted: Compacted) -> bool:
@@ -151,7 +158,8 @@ def _is_whole(compacted: Compacted) -> bool:
     return all(_history_item(one) is not None for one in compacted.replacement_history or ())
 
 
-def _item(item: ResponseItem) -> Item | None:
+def item_of(item: ResponseItem) -> Item | None:
+    """Return the item for the history; ``None`` for what has no place in it."""
     match item:
         case ResponseItem(type="message", role=str(role)) if role in _ROLES:
             parts = [made for part in _parts(item) if (made := _part(part)) is not None]

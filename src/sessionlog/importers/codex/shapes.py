@@ -63,6 +63,7 @@ class Meta(msgspec.Struct, frozen=True):
     agent_nickname: str | None = None
     agent_role: str | None = None
     base_instructions: Any = None
+    model_provider: Any = None
 
     @property
     def spawned_by(self) -> str | None:

@@ -20,6 +20,7 @@ from ..layout import Layout
 from ..lines import Found
 from ..plan import Plan, session_name
 from ..protocol import Header
+from ..told import Told
 from ..usage import Due, token_count
 from .convert import (
     DOMAIN,
@@ -31,6 +32,7 @@ from .convert import (
     texts_of,
 )
 from .shapes import Compacted, Event, Meta, ResponseItem, TokenUsage, is_line, line_ms, parse_line, uuid_in
+from .told import AGENT_ID, Requests, told_by
 
 _WAITING = "it waits for the next line, which may say the same"
 
@@ -74,6 +76,7 @@ class CodexTranscript:
         self._texts: set[int] = set()
         self._pending: list[tuple[int, int]] = []
         self._repeats: set[int] = set()
+        self._requests: Requests = Requests()
 
     def add(self, found: Found, *, fits: bool) -> str | None:  # noqa: ARG002 - what does not fit keeps its place
         """Take the next line in."""
@@ -82,6 +85,9 @@ class CodexTranscript:
             self._started_ms = ts
         line = parse_line(found.value)
         self._settle_pending(line)
+        if isinstance(line, Meta):
+            self._take_meta(line, found.ordinal)
+        self._requests.take(line, found.ordinal, self._meta)
         match line:
             case Event(type="thread_rolled_back"):
                 self._layout.follow(name, ts=ts, after=self._roll_back(line.num_turns or 0))
@@ -91,8 +97,6 @@ class CodexTranscript:
                 return None
         self._layout.follow(name, ts=ts, after=before)
         match line:
-            case Meta():
-                self._take_meta(line, found.ordinal)
             case ResponseItem():
                 self._take_item(line, found.ordinal, before)
             case Event():
@@ -158,6 +162,16 @@ class CodexTranscript:
             turn_count=self._turn_counts.get(found.ordinal, 0),
             begins=begins,
         )
+
+    @property
+    def agent_id(self) -> str:
+        """Who acts: the tool itself, or the thread that another one spawned."""
+        meta = self._meta
+        return AGENT_ID if meta is None or meta.spawned_by is None else meta.id
+
+    def told(self, found: Found, *, ts: int) -> Told | None:
+        """Return what the line tells of the loops."""
+        return told_by(parse_line(found.value), self._requests.at(found.ordinal), ts=ts)
 
     def summary(self, found: Found) -> Sequence[Item]:
         """Return the history that takes the place of the one before."""

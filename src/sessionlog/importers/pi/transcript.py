@@ -16,9 +16,11 @@ from ..layout import START, Layout
 from ..lines import Found
 from ..plan import Plan, session_name
 from ..protocol import Header
+from ..told import Told
 from ..usage import Due, token_count
 from .convert import DOMAIN, TURN_ENDS, line_entries, summary_message
 from .shapes import Line, Usage, is_header, is_line, line_ms, parse_line
+from .told import AGENT_ID, told_by
 
 
 class Pi:
@@ -109,6 +111,17 @@ class PiTranscript:
         turn_count = self._turn_counts[found.ordinal] if known else 0
         line = parse_line(found.value)
         return line_entries(line, found.value, ts=ts, config=config, turn_count=turn_count, begins=begins)
+
+    @property
+    def agent_id(self) -> str:
+        """Who acts: the tool itself."""
+        return AGENT_ID
+
+    def told(self, found: Found, *, ts: int) -> Told | None:
+        """Return what the line tells of the loops."""
+        cwd = None if self._header is None else self._header.cwd
+        metadata = None if cwd is None else {"cwd": cwd}
+        return told_by(parse_line(found.value), found.value, ordinal=found.ordinal, ts=ts, metadata=metadata)
 
     def summary(self, found: Found) -> Sequence[Item]:
         """Return the summary that stands for what a compaction left out."""
