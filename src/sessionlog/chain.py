@@ -19,6 +19,7 @@ from .entries import FORMAT, LogEntry, SessionStart, encode_entry
 from .errors import CorruptLog, Damage, InvalidEntry
 from .ids import EntryHash, Head, SessionId
 from .record import (
+    ENVELOPE,
     HASHED_FROM,
     LINE_BYTES_MAX,
     HashedEntry,
@@ -280,7 +281,7 @@ class LogScanner:
         fault = shape_fault(line)
         if fault is not None:
             return self._corrupt(*fault)
-        envelope = _FIELDS.match(line)
+        envelope = ENVELOPE.match(line)
         assert envelope is not None  # noqa: S101 - shape_fault has matched the same envelope
         computed, said = hash_payload(memoryview(line)[HASHED_FROM:]), envelope[1].decode()
         if computed != said:
@@ -329,7 +330,6 @@ class LogScanner:
 
 
 _ANY_FORMAT: Final = re.compile(r"sessionlog/[0-9]{1,9}", re.ASCII)
-_FIELDS: Final = re.compile(rb'\{"hash":"([0-9a-f]{64})","prev_hash":(?:null|"([0-9a-f]{64})"),"seq":([0-9]+),"kind":"')
 _BINDING: Final = re.compile(
     rb'\{"hash":"[0-9a-f]{64}","prev_hash":null,"seq":0,"kind":"session_start","ts":-?[0-9]+,'
     rb'"format":"([^"\\]{1,64})","session_id":"([A-Za-z0-9][A-Za-z0-9_-]{0,127})"[,}]'

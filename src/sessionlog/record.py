@@ -29,7 +29,7 @@ _hasher = blake3(derive_key_context=HASH_CONTEXT)
 new_hasher: Final = _hasher.copy
 """Returns a BLAKE3 hasher, in derive_key mode with the context of a record, that has hashed nothing yet."""
 
-_ENVELOPE: Final = re.compile(
+ENVELOPE: Final = re.compile(
     rb'\{"hash":"([0-9a-f]{64})","prev_hash":(?:null|"([0-9a-f]{64})"),"seq":(0|[1-9][0-9]{0,18}),"kind":"'
 )
 _LOOSE_ENVELOPE: Final = re.compile(
@@ -112,7 +112,7 @@ def parse_record(line: bytes) -> HashedEntry:
 
     Raises :class:`CorruptLog` that names what is wrong.
     """
-    envelope = _ENVELOPE.match(line)
+    envelope = ENVELOPE.match(line)
     if envelope is None or not line.endswith(b"}"):
         raise _misshapen(line)
     if b"\n" in line:
@@ -146,7 +146,7 @@ def shape_fault(line: bytes) -> tuple[Damage, str] | None:
     if line.startswith(b"\0"):
         nuls = len(line) - len(line.lstrip(b"\0"))
         return Damage.NUL_BYTES, f"{nuls} NUL bytes stand before the record, as a power loss leaves them"
-    if _ENVELOPE.match(line):
+    if ENVELOPE.match(line):
         return None if line.endswith(b"}") else (Damage.SHAPE, "the line does not end in }")
     loose = _LOOSE_ENVELOPE.match(line)
     return _no_envelope(line) if loose is None else _envelope_fault(loose)
@@ -181,6 +181,7 @@ def _misshapen(line: bytes) -> CorruptLog:
 
 
 __all__ = [
+    "ENVELOPE",
     "ENVELOPE_BYTES_MAX",
     "HASHED_FROM",
     "HASH_AT",

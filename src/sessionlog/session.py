@@ -217,7 +217,7 @@ class SessionLog:
         """Raise ``conflict``, or fork from the last head known here and append there; return the entries' records."""
         if self._on_conflict == "raise" or self._head is None:
             raise conflict
-        state = await _state_at(self._store, self._session_id, self._head.hash)
+        state = await state_at(self._store, self._session_id, self._head.hash)
         origin = SessionOrigin(self._session_id, self._head.hash)
         return (await self._move_to_new_session(start_state(state), origin, entries))[1:]
 
@@ -354,7 +354,7 @@ async def fork_at(
 
     Raises :class:`SessionNotFound`; :class:`EntryNotFound` if the source holds no such record.
     """
-    state = await _state_at(store, source_id, at_hash)
+    state = await state_at(store, source_id, at_hash)
     return await fork(
         store, start_state(state), SessionOrigin(source_id, at_hash), on_conflict=on_conflict, clock=clock
     )
@@ -440,7 +440,7 @@ async def _create(
     return SessionLog(store, session_id, records[-1].head, on_conflict=on_conflict, clock=clock)
 
 
-async def _state_at(store: Store, session_id: SessionId, at_hash: EntryHash) -> RestoredState:
+async def state_at(store: Store, session_id: SessionId, at_hash: EntryHash) -> RestoredState:
     """Fold ``session_id`` up to and including the record ``at_hash``; :class:`EntryNotFound` if it is not there."""
     state = RestoredState()
     async with aclosing(store.read(session_id)) as records:

@@ -7,7 +7,6 @@ that names a record of it.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -25,12 +24,11 @@ from ..entries import (
     SessionStart,
     encode_entry,
 )
-from ..errors import EntryNotFound, InvalidEntry
+from ..errors import InvalidEntry
 from ..ids import EntryHash, Head, SessionId
 from ..items import Item
 from ..loops import AgentEvent, SpawnLinked, encode_event, scope_of
-from ..session import SessionLog
-from ..state import RestoredState
+from ..session import SessionLog, state_at
 from ..store import Store
 from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
 from .lines import Found
@@ -268,7 +266,7 @@ class SessionWriter:
             await self._run.announce()
             source = self._run.sessions[session.source.session_id]
             at_hash = await source.hash_after(None if session.parting is None else session.parting.ordinal)
-            state = await _state_at(self._run.store, session.source.session_id, at_hash)
+            state = await state_at(self._run.store, session.source.session_id, at_hash)
             origin = SessionOrigin(session.source.session_id, at_hash)
             start = msgspec.structs.replace(start, config=state.config, system_prompt=state.system_prompt)
             if session.role == "compaction":
@@ -417,14 +415,3 @@ class SessionWriter:
         for seq, (entry, hash_) in enumerate(zip(entries, hashes, strict=True), start=first):
             self._ledger.take(entry, Head(seq, hash_))
         self.records_added += len(hashes)
-
-
-async def _state_at(store: Store, session_id: SessionId, at_hash: EntryHash) -> RestoredState:
-    """Fold the session up to and including the record ``at_hash``."""
-    state = RestoredState()
-    async with aclosing(store.read(session_id)) as records:
-        async for record in records:
-            state.apply(record)
-            if record.hash == at_hash:
-                return state
-    raise EntryNotFound(session_id, at_hash)
