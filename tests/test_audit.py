@@ -53,8 +53,8 @@ from sessionlog import (
     verify_store,
 )
 from sessionlog.audit import FINDINGS_MAX
-from sessionlog.audit.checks import INLINE_BYTES_MAX, SLICE_BYTES
 from sessionlog.audit.meaning import Meaning
+from sessionlog.turns import INLINE_BYTES_MAX, SLICE_BYTES
 from strategies import chains
 
 pytestmark = pytest.mark.anyio

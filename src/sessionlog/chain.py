@@ -200,6 +200,10 @@ class LogScanner:
             if self._parts_bytes > self._line_bytes_max:
                 raise self._too_long()
 
+    def drop_torn(self) -> None:
+        """Forget what was fed behind the last LF: it will be fed again, from :attr:`offset` on."""
+        self._parts, self._parts_bytes = [], 0
+
     def check(self, line: bytes) -> HashedEntry:
         """Check ``line`` (no LF) as the next record, step over it and return it. Raises :class:`CorruptLog`."""
         records: list[HashedEntry] = []
@@ -213,26 +217,29 @@ class LogScanner:
         compared as bytes, in one go. What keeps a wrong one from that is looked into afterwards.
         """
         prev_hash, seq, offset = self.prev_hash, self.seq, self.offset
+        line_bytes_max = self._line_bytes_max
+        behind = f'","prev_hash":"{prev_hash}","seq":{seq},"kind":"' if seq else '","prev_hash":null,"seq":0,"kind":"'
         try:
             for line in lines:
+                size = len(line)
                 hasher = new_hasher()
-                hasher.update(line[HASHED_FROM:] if len(line) < _COPIED_BYTES_MAX else memoryview(line)[HASHED_FROM:])
+                hasher.update(line[HASHED_FROM:] if size < _COPIED_BYTES_MAX else memoryview(line)[HASHED_FROM:])
                 hash_: EntryHash = hasher.digest().hex()  # type: ignore[assignment]
-                prev = f'"{prev_hash}"' if seq else "null"
                 if (
-                    not line.startswith(f'{{"hash":"{hash_}","prev_hash":{prev},"seq":{seq},"kind":"'.encode())
+                    not line.startswith(f'{{"hash":"{hash_}{behind}'.encode())
                     or line[-1] != _CLOSING_BRACE
-                    or len(line) > self._line_bytes_max
+                    or size > line_bytes_max
                 ):
                     self.prev_hash, self.seq, self.offset = prev_hash, seq, offset
                     raise self._fault(line)
                 if seq == 0:
                     self._check_first(line)
                 if records is not None:
-                    records.append(HashedEntry(line, hash=hash_, prev_hash=prev_hash, seq=seq))
+                    records.append(HashedEntry(line, hash_, prev_hash, seq))
                 prev_hash = hash_
                 seq += 1
-                offset += len(line) + 1
+                offset += size + 1
+                behind = f'","prev_hash":"{hash_}","seq":{seq},"kind":"'
         finally:
             self.prev_hash, self.seq, self.offset = prev_hash, seq, offset
 

@@ -2,10 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from typing import Final
 
-import anyio.lowlevel
-import anyio.to_thread
 import msgspec
 
 from ..chain import LogScanner
@@ -13,14 +10,10 @@ from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, Sess
 from ..ids import SessionId
 from ..record import HashedEntry
 from ..store import Store
+from ..turns import Turns
 from .meaning import Meaning
 from .provenance import Claim, Evidence, Origins, claims
 from .report import Findings, Report
-
-SLICE_BYTES: Final = 64 * 1024
-"""The event loop turns after this many bytes: half a millisecond of verifying, some milliseconds of auditing."""
-INLINE_BYTES_MAX: Final = 256 * 1024
-"""A longer line is checked on a worker thread."""
 
 
 async def verify_session(store: Store, session_id: SessionId) -> Report:
@@ -123,32 +116,14 @@ async def _look(store: Store, session_id: SessionId, *, meaning: bool, evidence:
     reading = _Reading(session_id, line_bytes_max=store.line_bytes_max, meaning=meaning, evidence=evidence)
     try:
         async with aclosing(store.read_raw(session_id)) as chunks:
-            await _feed(reading, chunks)
+            turns = Turns(reading.scanner, reading.feed)
+            async for chunk in chunks:
+                await turns.feed(chunk)
     except CorruptLog as fault:
         reading.finish(fault)
     else:
         reading.finish(None)
     return reading
-
-
-async def _feed(reading: _Reading, chunks: AsyncGenerator[bytes, None]) -> None:
-    """Feed ``chunks`` in slices, so that the event loop turns.
-
-    Only the longest lines go to a thread: short ones gain nothing there, for the interpreter runs one thread at a time,
-    and its turns (5 ms) are longer than a slice takes.
-    """
-    since_turn = 0
-    async for chunk in chunks:
-        for start in range(0, len(chunk), SLICE_BYTES):
-            data = chunk[start : start + SLICE_BYTES]
-            if b"\n" in data and reading.scanner.torn_bytes + len(data) > INLINE_BYTES_MAX:
-                await anyio.to_thread.run_sync(reading.feed, data)
-            else:
-                reading.feed(data)
-            since_turn += len(data)
-            if since_turn >= SLICE_BYTES:
-                since_turn = 0
-                await anyio.lowlevel.checkpoint()
 
 
 async def _audit(store: Store, session_id: SessionId, *, known: Mapping[SessionId, Evidence]) -> Report:

@@ -1,8 +1,8 @@
 """Reading a log in verified chunks, nothing held in between.
 
 Each step opens the log, checks that it is still the same file, takes one chunk from behind the last whole record,
-and closes it: a reader that is dropped half-way leaks nothing, and any number of readers needs one descriptor a
-worker thread.
+and closes it, all on a worker thread: a reader that is dropped half-way leaks nothing, and any number of readers needs
+one descriptor a worker thread. Whoever streams has the bytes checked in turns with what else runs on the event loop.
 """
 
 import os
@@ -15,6 +15,7 @@ from ...chain import LogScanner
 from ...errors import CorruptLog, Damage, SessionLogError
 from ...ids import SessionId
 from ...record import HashedEntry
+from ...turns import Turns
 from .layout import Layout, store_failed
 from .system import System
 
@@ -64,8 +65,17 @@ class LogReader:
         self.scanner: LogScanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
 
     async def step(self) -> Step:
-        """Read and check the next chunk on a worker thread."""
-        return await anyio.to_thread.run_sync(self.step_blocking)
+        """Read the next chunk on a worker thread, check it on the event loop; otherwise as :meth:`step_blocking`."""
+        data, at_end = await anyio.to_thread.run_sync(self._read)
+        records: list[HashedEntry] = []
+        turns = Turns(self.scanner, lambda part: self.scanner.feed_into(part, records))
+        offset = self.scanner.offset
+        try:
+            await turns.feed(data)
+        except CorruptLog as fault:
+            return Step(records, at_end, fault)
+        self._end_chunk(grows=self.scanner.offset == offset and not at_end)
+        return Step(records, at_end, None)
 
     def step_blocking(self) -> Step:
         """Read and check the next chunk. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
@@ -73,15 +83,16 @@ class LogReader:
         records: list[HashedEntry] = []
         offset = self.scanner.offset
         try:
-            end = data.rfind(b"\n") + 1
-            self.scanner.feed_into(data[:end] if end < len(data) else data, records)
-            if not end and len(data) > self._line_bytes_max:
-                self.scanner.feed_into(data, None)  # raises: longer than a line may be
+            self.scanner.feed_into(data, records)
         except CorruptLog as fault:
             return Step(records, at_end, fault)
-        grows = self.scanner.offset == offset and not at_end
-        self._chunk_bytes = min(self._chunk_bytes * 2, self._line_bytes_max + 2) if grows else CHUNK_BYTES
+        self._end_chunk(grows=self.scanner.offset == offset and not at_end)
         return Step(records, at_end, None)
+
+    def _end_chunk(self, *, grows: bool) -> None:
+        """Leave the record that the chunk's end cut to the next chunk, which is longer if there was no other."""
+        self.scanner.drop_torn()
+        self._chunk_bytes = min(self._chunk_bytes * 2, self._line_bytes_max + 2) if grows else CHUNK_BYTES
 
     def _read(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether it reaches the file's end."""
