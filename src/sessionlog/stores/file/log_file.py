@@ -39,6 +39,7 @@ class LogFile:
         self.size: int = -1
         self.name_flushed = False
         self.spent: bool = False
+        """To be closed as soon as no flush of it is due."""
         self._device, self._inode = status.st_dev, status.st_ino
         self._path = layout.log_path(session_id)
         self._layout = layout
@@ -93,9 +94,8 @@ class LogFile:
         The caller has seen that ``data``, whole records that end at ``head``, chain onto ``self.head``. Raises
         :class:`StoreFailed` as :meth:`write`.
         """
-        system = self._system
         try:
-            if not system.try_lock(self.fd):
+            if self.spent or not self._system.try_lock(self.fd):
                 return False
         except OSError:
             return False  # the whole way meets it again, and tells it

@@ -6,7 +6,7 @@ Everything here blocks and is for one thread at a time: the event loop's, or the
 import errno
 import resource
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,8 @@ class OpenLogs:
         self._line_bytes_max = line_bytes_max
         self._logs: OrderedDict[SessionId, LogFile] = OrderedDict()
         self._poisoned: dict[SessionId, StoreFailed] = {}
-        self._unflushed: set[SessionId] = set()
+        self._dirty: dict[SessionId, LogFile] = {}
+        """Written to since the last flush: not to be closed before it."""
         self._root_made = False
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         quarter = OPEN_LOGS_MAX if limit == resource.RLIM_INFINITY else limit // 4
@@ -45,46 +46,55 @@ class OpenLogs:
         """Return how many logs are open."""
         return len(self._logs)
 
-    def commit(self, batch: Sequence[Commit]) -> None:
-        """Settle every commit of ``batch``: one write a log, then the fewest flushes. Never raises."""
+    def commit(self, batch: Sequence[Commit]) -> dict[SessionId, StoreFailed]:
+        """Settle every commit of ``batch``: one write a log, then the fewest flushes. Never raises.
+
+        What :meth:`append_now` wrote is flushed with it. Returns the sessions whose flush failed.
+        """
         by_session: dict[SessionId, list[Commit]] = {}
         for commit in batch:
+            commit.fate = Fate.TAKEN
             by_session.setdefault(commit.session_id, []).append(commit)
         sessions = list(by_session.items())
-        for start in range(0, len(sessions), self.open_max):
-            written: list[tuple[LogFile, list[Commit]]] = []
-            for session_id, commits in sessions[start : start + self.open_max]:
-                self._write_session(session_id, commits, written)
-            if self._durable:
-                self._flush(written)
-            self._unflushed.clear()
-            for log, commits in written:
-                for commit in commits:
-                    if commit.error is None:
-                        commit.fate = Fate.DONE
+        failures: dict[SessionId, StoreFailed] = {}
+        while sessions or self._dirty:
+            part = sessions[: self.open_max - len(self._dirty)]
+            del sessions[: len(part)]
+            for session_id, commits in part:
+                self._write_session(session_id, commits)
+            failed = self._flush() if self._durable else {}
+            for log in self._dirty.values():
                 if log.spent:
                     self._forget(log.session_id)
+            self._dirty.clear()
+            for session_id, commits in part:
+                _settle(commits, failed.get(session_id))
+            failures.update(failed)
+        return failures
 
     def append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
         """Append one record to a log that is open, free and as it was left; False, with nothing written, otherwise.
 
-        The short way for what mostly happens; :meth:`commit` is the whole one. Nothing is flushed. Raises
+        The short way for what mostly happens; :meth:`commit` is the whole one, and flushes what this wrote. Raises
         :class:`StoreFailed`.
         """
         log = self._logs.get(session_id)
-        if log is None or (head := log.head) is None:
+        if log is None:
             return False
-        if record.prev_hash != head.hash or record.seq != head.seq + 1:
+        head = log.head
+        if head is None or record.prev_hash != head.hash or record.seq != head.seq + 1:
             return False
         try:
             done = log.append_now(record.line + b"\n", Head(record.seq, record.hash))
         except StoreFailed as failure:
             self._give_up(session_id, failure)
             raise
-        if log.spent:
-            self._forget(session_id)
-        elif done:
+        if done:
             self._logs.move_to_end(session_id)
+            if self._durable:
+                self._dirty[session_id] = log
+        if log.spent and session_id not in self._dirty:
+            self._forget(session_id)
         return done
 
     def known(self, session_id: SessionId) -> LogFile | None:
@@ -96,14 +106,10 @@ class OpenLogs:
         while self._logs:
             self._close_oldest()
 
-    def _write_session(
-        self, session_id: SessionId, commits: list[Commit], written: list[tuple[LogFile, list[Commit]]]
-    ) -> None:
+    def _write_session(self, session_id: SessionId, commits: list[Commit]) -> None:
         """Lock one log, check the conditions, write what meets them, unlock."""
         try:
             if len(commits) == 1 and self._write_known(commits[0]):
-                written.append((self._logs[session_id], commits))
-                self._unflushed.add(session_id)
                 return
             self._check_poisoned(session_id)
             log = self._locked(session_id, commits)
@@ -116,8 +122,7 @@ class OpenLogs:
                 if accepted:
                     data = accepted[0].data if len(accepted) == 1 else b"".join([one.data for one in accepted])
                     log.write(data, accepted[-1].head)
-                    written.append((log, accepted))
-                    self._unflushed.add(session_id)
+                    self._dirty[session_id] = log
             except BaseException:
                 log.remove_if_empty()
                 raise
@@ -133,11 +138,12 @@ class OpenLogs:
     def _write_known(self, commit: Commit) -> bool:
         """Write a commit to a log that is open, free and as it was left; False, with nothing written, otherwise."""
         log = self._logs.get(commit.session_id)
-        if log is None or log.head is None or log.head != commit.expected or log.spent:
+        if log is None or log.head is None or log.head != commit.expected:
             return False
         if not log.append_now(commit.data, commit.head):
             return False
         self._logs.move_to_end(commit.session_id)
+        self._dirty[commit.session_id] = log
         return True
 
     def _locked(self, session_id: SessionId, commits: Sequence[Commit]) -> LogFile | None:
@@ -162,7 +168,7 @@ class OpenLogs:
         try:
             log = self._open_now(session_id, may_create=may_create)
         except StoreFailed as failure:
-            idle = self._logs.keys() - self._unflushed
+            idle = self._logs.keys() - self._dirty.keys()
             if not _out_of_descriptors(failure) or not idle:
                 raise
             for other in idle:  # the rest of this process holds more than we thought: make room, once
@@ -188,10 +194,10 @@ class OpenLogs:
             line_bytes_max=self._line_bytes_max,
         )
 
-    def _flush(self, written: Sequence[tuple[LogFile, list[Commit]]]) -> None:
-        """Make what was written durable; a log whose flush fails is poisoned, and that one alone."""
+    def _flush(self) -> dict[SessionId, StoreFailed]:
+        """Make what was written durable; return the logs whose flush fails: poisoned, and they alone."""
         failed: dict[SessionId, OSError] = {}
-        logs = [log for log, _ in written]
+        logs = list(self._dirty.values())
         if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, failed):
             for log in logs:
                 try:
@@ -207,10 +213,7 @@ class OpenLogs:
             else:
                 for log in unnamed:
                     log.name_flushed = True
-        for log, commits in written:
-            cause = failed.get(log.session_id)
-            if cause is not None:
-                self._poison(log, commits, cause)
+        return {session_id: self._poison(self._dirty[session_id], cause) for session_id, cause in failed.items()}
 
     def _flush_together(self, logs: Sequence[LogFile], failed: dict[SessionId, OSError]) -> bool:
         """Flush the file system; False where that is not to be had."""
@@ -220,14 +223,13 @@ class OpenLogs:
             failed.update({log.session_id: error for log in logs})
             return True
 
-    def _poison(self, log: LogFile, commits: Sequence[Commit], cause: OSError) -> None:
+    def _poison(self, log: LogFile, cause: OSError) -> StoreFailed:
         reason = "the flush failed, so what is on the disk is unknown: close the store, open it again and read the log"
         failure = store_failed(cause, log.path, reason, poisoned=True)
         failure.__cause__ = cause
         self._poisoned[log.session_id] = failure
-        self._forget(log.session_id)
-        for commit in commits:
-            commit.fail(failure)
+        log.spent = True
+        return failure
 
     def _check_poisoned(self, session_id: SessionId) -> None:
         earlier = self._poisoned.get(session_id)
@@ -235,8 +237,11 @@ class OpenLogs:
             raise StoreFailed(f"closed for writing since: {earlier.reason}", path=earlier.path, poisoned=True)
 
     def _give_up(self, session_id: SessionId, failure: SessionLogError) -> None:
-        """Close the log after a failure, for good if nobody knows what is on the disk."""
-        self._forget(session_id)
+        """Close the log after a failure, behind the flush that is due; for good if nobody knows what is on the disk."""
+        if session_id in self._dirty:
+            self._dirty[session_id].spent = True
+        else:
+            self._forget(session_id)
         if isinstance(failure, StoreFailed) and failure.poisoned:
             self._poisoned.setdefault(session_id, failure)
 
@@ -262,6 +267,13 @@ def _accept(log: LogFile, commits: Sequence[Commit]) -> list[Commit]:
         else:
             commit.fail(HeadConflict(commit.session_id, expected=commit.expected, found=head))
     return accepted
+
+
+def _settle(commits: Iterable[Commit], failure: StoreFailed | None) -> None:
+    """End the commits that were written: well, or with the failure of the flush."""
+    for commit in commits:
+        if commit.fate is not Fate.LOCKED and commit.error is None:
+            commit.fate, commit.error = Fate.DONE, failure
 
 
 def _out_of_descriptors(failure: StoreFailed) -> bool:

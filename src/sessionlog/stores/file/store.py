@@ -1,9 +1,10 @@
 """The file store: each session one append-only JSON Lines file, as FORMAT lays it out.
 
 Durability is the store's word on what survives once ``append`` has returned: with ``"disk"`` power loss, with
-``"os"`` a killed process. ``"os"`` writes at once, on the event loop, for a write into the page cache is thirty
-times cheaper than the way to a thread and back; every 32nd append lets the loop turn. ``"disk"`` commits in groups
-on a worker thread.
+``"os"`` a killed process. Both write at once, on the event loop, for a write into the page cache is thirty times
+cheaper than the way to a thread and back. With ``"os"`` that is all, and every 32nd append lets the loop turn; with
+``"disk"`` the flush follows, on a worker thread, one for all that were written meanwhile. What comes during a flush,
+and whatever is not as it mostly is, goes the whole way, :class:`Commit`.
 """
 
 import os
@@ -72,11 +73,10 @@ class FileStore:
         self._lock_wait_s = lock_wait_s
         self._system = System() if system is None else system
         self._layout = Layout(self._root, self._system)
-        durable = durability == "disk"
-        self._logs = OpenLogs(self._layout, self._system, durable=durable, line_bytes_max=line_bytes_max)
+        self._durable = durability == "disk"
+        self._logs = OpenLogs(self._layout, self._system, durable=self._durable, line_bytes_max=line_bytes_max)
         self._group = GroupCommit(self._logs.commit)
         self._traces = Traces(self._layout, self._system)
-        self._inline = not durable
         self._inline_bytes_max = min(line_bytes_max, INLINE_BYTES_MAX)
         self._since_yield = 0
         self._appended = Appended()
@@ -112,7 +112,11 @@ class FileStore:
         After a crash of the machine or a kill in the middle of it, the first records of an unacknowledged commit may be
         there without the others; each of them is whole.
         """
-        if self._inline and len(records) == 1 and self._append_now(session_id, records[0]):
+        if len(records) == 1 and self._append_now(session_id, records[0]):
+            if self._durable:
+                await self._group.flush(session_id)
+            if self._appended.awaited:
+                self._appended.tell(self._layout.log_path(session_id))
             return
         expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
         await self._commit(Commit(session_id, expected, records, creates=False))
@@ -180,7 +184,7 @@ class FileStore:
         self._check_usable()
         check_session_id(session_id)
         await anyio.lowlevel.checkpoint()
-        log = None if self._group.busy else self._logs.known(session_id)
+        log = None if self._group.running else self._logs.known(session_id)
         if log is not None and log.is_current():
             return log.head
         return await anyio.to_thread.run_sync(self._read_head_blocking, session_id)
@@ -230,19 +234,17 @@ class FileStore:
 
     def _append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
         """Append on the spot if everything is as it mostly is; False, with nothing done, if the whole way is needed."""
-        self._since_yield += 1
-        if (
-            self._since_yield >= APPENDS_PER_YIELD
-            or self._group.busy
+        if not self._durable:
+            self._since_yield += 1
+            if self._since_yield >= APPENDS_PER_YIELD:
+                return False
+        return not (
+            self._group.running
             or self._closed
             or len(record.line) > self._inline_bytes_max
             or os.getpid() != self._pid
             or not self._logs.append_now(session_id, record)
-        ):
-            return False
-        if self._appended.awaited:
-            self._appended.tell(self._layout.log_path(session_id))
-        return True
+        )
 
     async def _commit(self, commit: Commit) -> None:
         """Get ``commit`` settled; wait for another process's lock within the budget."""
@@ -266,7 +268,7 @@ class FileStore:
 
     async def _settle(self, commit: Commit) -> None:
         """Commit on the spot where that is cheap and allowed, else with the group."""
-        if self._inline:
+        if not self._durable:
             self._since_yield += 1
             if self._since_yield >= APPENDS_PER_YIELD:
                 self._since_yield = 0
