@@ -1,11 +1,8 @@
-"""Appending one record after the other: by the library, by the bare loops, by the peers.
+"""Appending one record after the other: by the library and by the peers; the bare loops are in ``bare_appending``.
 
 Sessions are made and opened, and entries made, before the clock starts; encoding an entry counts.
 """
 
-import fcntl
-import os
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,24 +17,15 @@ from sessionlog import (
     SessionLog,
     SessionStartState,
     create_session_with_id,
-    decode_entry,
     link,
 )
-from sessionlog.stores.file.system import System
 
 from .harness import Contender, Measure, Promise
 from .peers import KILLED_CHAINED, POWER_CHAINED, Append, AppendNow, AsyncPeer, BlockingPeer
-from .work import GENESIS, Stopwatch, bare_record, entries, open_files
+from .work import Stopwatch, entries
 
 LIBRARY: Final = "sessionlog"
 STORE: Final = "sessionlog, FileStore.append alone"
-BARE: Final[dict[Durability, str]] = {
-    "os": "bare loop: encode, hash, write",
-    "disk": "bare loop: write, fdatasync",
-}
-BARE_CHECKED: Final = "bare loop: encode, decode, hash, lock, look, write, unlock"
-BARE_HOP: Final = "bare loop: write, fdatasync, each in a thread"
-BARE_GROUP: Final = "bare loop: encode, hash, write to all, one flush"
 PROMISE: Final[dict[Durability, Promise]] = {"os": KILLED_CHAINED, "disk": POWER_CHAINED}
 
 
@@ -81,109 +69,6 @@ def store_alone(durability: Durability, *, sessions: int, each: int) -> Contende
             return watch.rate(sessions * each)
 
     return Contender(STORE, "ours", measure, PROMISE[durability])
-
-
-def bare_os(*, sessions: int, each: int) -> Contender:
-    """Encode, hash and write each entry, session after session in turn."""
-
-    async def measure(folder: Path) -> float:
-        with open_files(folder, sessions) as files:
-            heads = [GENESIS] * sessions
-            work = entries(each)
-            watch = Stopwatch()
-            for seq, entry in enumerate(work):
-                for number, file in enumerate(files):
-                    heads[number], line = bare_record(heads[number], seq, entry)
-                    os.write(file, line)
-            return watch.rate(sessions * each)
-
-    return Contender(BARE["os"], "floor", measure, KILLED_CHAINED)
-
-
-def bare_os_checked(*, sessions: int, each: int) -> Contender:
-    """The bare loop with what the promises take: the entry decoded and compared, a lock, a look at the path."""
-
-    async def measure(folder: Path) -> float:
-        with open_files(folder, sessions) as files:
-            paths = [os.readlink(f"/proc/self/fd/{file}") if sys.platform == "linux" else "." for file in files]
-            heads = [GENESIS] * sessions
-            work = entries(each)
-            watch = Stopwatch()
-            for seq, entry in enumerate(work):
-                for number, file in enumerate(files):
-                    heads[number], line = bare_record(heads[number], seq, entry)
-                    if decode_entry(line) != entry:
-                        raise ValueError("the entry would come back as another")
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.lstat(paths[number])
-                    os.write(file, line)
-                    fcntl.flock(file, fcntl.LOCK_UN)
-            return watch.rate(sessions * each)
-
-    return Contender(BARE_CHECKED, "floor", measure, KILLED_CHAINED)
-
-
-def bare_disk(*, count: int) -> Contender:
-    """Write and flush lines that were made beforehand."""
-
-    async def measure(folder: Path) -> float:
-        with open_files(folder, 1) as (file,):
-            lines = bare_lines(count)
-            watch = Stopwatch()
-            for line in lines:
-                os.write(file, line)
-                os.fdatasync(file)
-            return watch.rate(count)
-
-    return Contender(BARE["disk"], "floor", measure, POWER_CHAINED)
-
-
-def bare_disk_in_threads(*, count: int) -> Contender:
-    """The same, with the way to a worker thread and back, so that the event loop is free meanwhile."""
-
-    def write(file: int, line: bytes) -> None:
-        os.write(file, line)
-        os.fdatasync(file)
-
-    async def measure(folder: Path) -> float:
-        with open_files(folder, 1) as (file,):
-            lines = bare_lines(count)
-            watch = Stopwatch()
-            for line in lines:
-                await anyio.to_thread.run_sync(write, file, line)
-            return watch.rate(count)
-
-    return Contender(BARE_HOP, "floor", measure, POWER_CHAINED)
-
-
-def bare_group(*, sessions: int, each: int) -> Contender:
-    """Encode, hash and write one record to each session, then flush them all: by the file system where that is had."""
-
-    async def measure(folder: Path) -> float:
-        system = System()
-        with open_files(folder, sessions) as files:
-            heads = [GENESIS] * sessions
-            work = entries(each)
-            watch = Stopwatch()
-            for seq, entry in enumerate(work):
-                for number, file in enumerate(files):
-                    heads[number], line = bare_record(heads[number], seq, entry)
-                    os.write(file, line)
-                if not system.flush_file_system(files[0]):
-                    for file in files:
-                        os.fsync(file)
-            return watch.rate(sessions * each)
-
-    return Contender(BARE_GROUP, "floor", measure, POWER_CHAINED)
-
-
-def bare_lines(count: int) -> list[bytes]:
-    """Return ``count`` chained lines."""
-    lines, head = [], GENESIS
-    for seq, entry in enumerate(entries(count)):
-        head, line = bare_record(head, seq, entry)
-        lines.append(line)
-    return lines
 
 
 def peer(peer: AsyncPeer | BlockingPeer, *, sessions: int, each: int) -> Contender:

@@ -14,8 +14,13 @@ _BARS: Final = 420
 _LABEL_CHARS_MAX: Final = 45
 _ROW: Final = 22
 _PANEL_GAP: Final = 34
-_COLORS: Final = {"ours": "#1f6feb", "floor": "#8c959f", "peer": "#d4a72c"}
-_LEGEND: Final = {"ours": "sessionlog", "floor": "a bare loop that does the same work", "peer": "others"}
+_COLORS: Final = {"ours": "#1f6feb", "floor": "#8c959f", "kept": "#57606a", "peer": "#d4a72c"}
+_LEGEND: Final = {
+    "ours": "sessionlog",
+    "floor": "a bare loop of the same work",
+    "kept": "the same, with the promises",
+    "peer": "others",
+}
 
 
 class Panel(NamedTuple):
@@ -46,7 +51,7 @@ def svg(results: Results) -> str:
         body.append(_text(16, y, panel.title, weight="600"))
         y += 12
         shown = list(_comparable(case))
-        most = max(figures.median for figures in shown)
+        most = max(max(figures.rounds) for figures in shown)
         for figures in shown:
             body.extend(_bar(figures, y, most))
             y += _ROW

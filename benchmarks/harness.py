@@ -18,7 +18,8 @@ import msgspec
 from .plan import Plan
 from .work import Workshop
 
-Role: TypeAlias = Literal["ours", "floor", "peer"]
+Role: TypeAlias = Literal["ours", "floor", "kept", "peer"]
+"""``floor``: the least work that gives the same bytes; ``kept``: the least that keeps the promises, too."""
 Survives: TypeAlias = Literal["power loss", "a killed process"]
 Measure: TypeAlias = Callable[[Path], Awaitable[float]]
 """Works in an empty folder that is removed afterwards, and returns a figure in the unit of its case."""

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 from benchmarks import chart, questions, report
-from benchmarks.harness import CaseResult, Figures, Promise
+from benchmarks.harness import CaseResult, Figures, Promise, Role
 from benchmarks.publish import BEGIN, END, publish
 from benchmarks.results import Machine, Results
 from benchmarks.targets import TARGETS, Target, outcomes
@@ -54,11 +54,11 @@ def test_every_question_runs(tmp_path: Path) -> None:
     assert run("--results", kept).count("\n") == printed.count("\n")
 
 
-def figures(name: str, *rounds: float, survives: bool = True, floor: bool = False) -> Figures:
+def figures(name: str, *rounds: float, survives: bool = True, role: Role = "peer") -> Figures:
     promise = Promise(survives="a killed process" if survives else "power loss", chained=True)
     return Figures(
         name=name,
-        role="floor" if floor else "peer",
+        role=role,
         promise=promise,
         rounds=list(rounds),
         ratios=[10 / figure for figure in rounds],
@@ -74,7 +74,12 @@ def results() -> Results:
         title="append",
         unit="appends/s",
         better="more",
-        figures=[figures("ours", 10, 10), figures("bare", 20, 25, floor=True), figures("synced", 1, 2, survives=False)],
+        figures=[
+            figures("ours", 10, 10),
+            figures("bare", 20, 25, role="floor"),
+            figures("checked", 12, 13, role="kept"),
+            figures("synced", 1, 2, survives=False),
+        ],
     )
     machine = Machine(
         processor="a processor", cores=2, memory_gib=4, system="an OS", file_system="fs", python="P", packages={}
@@ -94,9 +99,11 @@ def test_targets_are_held_against_ratios(results: Results) -> None:
     assert more.met is True
     assert more.reached == pytest.approx(0.45)
     assert more.floor is None
+    assert more.kept == pytest.approx(0.56)
     assert most.met is False
     assert most.reached == pytest.approx(7.5)
     assert most.floor == pytest.approx(16.25)
+    assert most.kept == pytest.approx(9.25)
     assert "power loss" in most.note
     assert (none.met, gone.met) == (None, None)
 

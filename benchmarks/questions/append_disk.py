@@ -4,7 +4,7 @@ A peer that blocks is measured twice with many sessions: called in turn on the e
 and each call on a worker thread, as a program has to that serves all of these sessions.
 """
 
-from .. import appending, peers
+from .. import appending, bare_appending, peers
 from ..harness import Bench, Case, Question
 
 NAME = "append-disk"
@@ -24,8 +24,8 @@ def _case(bench: Bench, sessions: int) -> Case:
         contenders = [
             appending.library("disk", sessions=1, each=slow),
             appending.store_alone("disk", sessions=1, each=slow),
-            appending.bare_disk(count=slow),
-            appending.bare_disk_in_threads(count=slow),
+            bare_appending.flushed(count=slow),
+            bare_appending.flushed_checked(count=slow),
         ]
         others = [peers.AGENTS, peers.LANGGRAPH, *blocking]
     else:
@@ -33,7 +33,8 @@ def _case(bench: Bench, sessions: int) -> Case:
         contenders = [
             appending.library("disk", sessions=sessions, each=ours),
             appending.store_alone("disk", sessions=sessions, each=ours),
-            appending.bare_group(sessions=sessions, each=ours),
+            bare_appending.group(sessions=sessions, each=ours),
+            bare_appending.group_checked(sessions=sessions, each=ours),
         ]
         others = [peers.SQLITE_FULL, peers.threaded(peers.SQLITE_FULL)]
         if sessions < 1000:

@@ -3,7 +3,7 @@
 The synced peers of ``append-disk`` are here once more, for one session, and do more than was asked: they flush.
 """
 
-from .. import appending, peers
+from .. import appending, bare_appending, peers
 from ..harness import Bench, Case, Question
 from ..plan import Plan
 
@@ -21,8 +21,8 @@ def _case(bench: Bench, sessions: int) -> Case:
     contenders = [
         appending.library("os", sessions=sessions, each=fast),
         appending.store_alone("os", sessions=sessions, each=fast),
-        appending.bare_os(sessions=sessions, each=fast),
-        appending.bare_os_checked(sessions=sessions, each=fast),
+        bare_appending.in_place(sessions=sessions, each=fast),
+        bare_appending.in_place_checked(sessions=sessions, each=fast),
     ]
     others: list[tuple[peers.AsyncPeer | peers.BlockingPeer, int]] = [
         (peers.LMDB_UNSYNCED, fast),

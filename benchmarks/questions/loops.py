@@ -12,7 +12,7 @@ from sessionlog import MemoryStore
 from sessionlog.loops import SessionRecorder
 
 from .. import loops_recording
-from ..appending import bare_os
+from ..bare_appending import in_place
 from ..harness import Bench, Case, Contender, Promise, Question
 from ..peers import KILLED_CHAINED
 
@@ -49,7 +49,7 @@ def _events(name: str, run: Callable[[], Awaitable[list[float]]], promise: Promi
 
 
 def _bare(count: int) -> Contender:
-    loop = bare_os(sessions=1, each=count)
+    loop = in_place(sessions=1, each=count)
 
     async def measure(folder: Path) -> float:
         return 1e6 / await loop.measure(folder)
