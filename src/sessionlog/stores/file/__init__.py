@@ -1,7 +1,7 @@
 """The file store: one append-only JSON Lines file a session, conditional appends across tasks and processes.
 
-``store`` is the face; ``commit`` groups appends, ``open_logs`` keeps files open and flushes them, ``log_file`` is
-one of them under its lock, ``repair`` mends torn tails, ``tail`` and ``reading`` read, ``layout`` names and opens,
+``store`` is the face; ``group`` settles commits together, ``open_logs`` keeps files open and flushes them, ``log_file``
+is one of them under its lock, ``repair`` mends torn tails, ``tail`` and ``reading`` read, ``layout`` names and opens,
 ``system`` is the seam to the operating system.
 """
 

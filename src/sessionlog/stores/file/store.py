@@ -23,8 +23,9 @@ from ...errors import SessionLocked, StoreFailed
 from ...ids import EntryHash, Head, SessionId
 from ...record import LINE_BYTES_MAX, HashedEntry
 from ...store import check_commit, check_session_id
-from .commit import Commit, Fate, GroupCommit
+from .commit import Commit, Fate
 from .follow import Appended, Growth
+from .group import GroupCommit
 from .layout import Layout, store_failed
 from .open_logs import OpenLogs
 from .reading import LogReader, RawReader, settled_status
