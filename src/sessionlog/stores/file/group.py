@@ -1,18 +1,25 @@
-"""Group commit: what appends at the same time becomes durable over one hop to a worker thread, and with one flush.
+"""Group commit: what is appended at the same time becomes durable over one hop to a worker thread, with one flush.
 
 There is no background task: an append that finds the worker idle starts it, and the end of a batch, called on the
-event loop, wakes whoever was in it and starts the next with those that came meanwhile. While the worker has a batch,
-the open logs are its own, and appends wait as :class:`Commit` for the next one, which writes them; while it has none,
-the event loop may write to them, and its appends join the next batch for the flush alone.
+event loop, wakes whoever was in it and starts the next. Appends come in two kinds. Those that were written on the event
+loop await the flush alone, :meth:`GroupCommit.flush`; a :class:`Commit` is written on the worker, which has the open
+logs to itself meanwhile (``held``).
+
+**How long a batch gathers.** Where many append at once, a batch is handed over a turn of the event loop late, so that
+all who were woken by the last one can be in it: one flush for all. That is best while flushing takes longer than
+appending does. Where it takes less, the batch goes when half of them are in it, and the others are written while it is
+flushed: the disk works beside the interpreter, not after it.
 
 Cancellation is settled here, for anyio's scopes and for asyncio's own ``task.cancel()`` alike: until a commit is
 taken into a batch, cancelling takes it out and nothing is written; once that happened, or it was written on the event
 loop, it runs to its end, the append returns its outcome, and the cancellation surfaces at the caller's next checkpoint.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from time import perf_counter
+from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -21,48 +28,81 @@ from ...errors import StoreFailed
 from ...ids import SessionId
 from .cancellation import outlast, outlast_cancelled
 from .commit import Commit, Fate
+from .log_file import LogFile
+from .open_logs import OpenLogs
 from .worker import Post, Worker, poster
+
+HALVED_MIN: Final = 16
+"""Fewer appends at once than these are never halved: a hop for each half costs more than it brings."""
+BRIEF_S: Final = 0.001
+"""A flush that takes longer than this is never written beside, for a write may have to wait for it on some systems."""
+_NEVER: Final = sys.maxsize
 
 
 class Batch:
     """Appends that are settled together: those still to be written, and those that only await the flush."""
 
-    __slots__ = ("broken", "commits", "failures", "flush_count", "settled")
+    __slots__ = (
+        "broken",
+        "commits",
+        "failures",
+        "flush_count",
+        "flush_errors",
+        "flush_s",
+        "gathered_since",
+        "settled",
+    )
 
     def __init__(self) -> None:
         """Nothing is in it yet."""
         self.commits: list[Commit] = []
         self.flush_count: int = 0
+        self.gathered_since: float = perf_counter()
+        self.flush_errors: Mapping[SessionId, OSError] = {}
+        self.flush_s: float = 0.0
         self.settled: anyio.Event = anyio.Event()
         self.failures: Mapping[SessionId, StoreFailed] = {}
         """The sessions whose flush failed."""
         self.broken: StoreFailed | None = None
         """Why nothing is known of any of them."""
 
+    @property
+    def size(self) -> int:
+        """How many appends are in it."""
+        return len(self.commits) + self.flush_count
 
-Run: TypeAlias = Callable[[Sequence[Commit]], Mapping[SessionId, StoreFailed]]
+    def break_off(self, error: BaseException) -> None:
+        """End everything in it that is not settled yet with a failure of unknown effect."""
+        self.broken = StoreFailed(f"the commit broke off: {error!r}", poisoned=True)
+        self.broken.__cause__ = error
+        for commit in self.commits:
+            if commit.fate is Fate.TAKEN:
+                commit.fail(self.broken)
 
 
 class GroupCommit:
-    """Runs commits and flushes in batches, one batch at a time."""
+    """Settles commits and flushes in batches, one batch at a time."""
 
-    def __init__(self, run: Run) -> None:
-        """Have batches done by ``run``, which blocks.
-
-        It settles the fate of each commit, flushes these and all that was written before, and returns the sessions
-        whose flush failed.
-        """
-        self._run = run
+    def __init__(self, logs: OpenLogs) -> None:
+        """Commit to ``logs`` and flush them."""
+        self._logs = logs
         self._worker = Worker()
         self._post: Post | None = None
         self._next: Batch | None = None
+        self._running: Batch | None = None
         self._idle: anyio.Event | None = None
-        self._lately = 0
-        """How many appends the last batch had."""
+        self._company = 0
+        """How many appends were in the last batch, or waiting at its end."""
+        self._half = _NEVER
+        """With how many appends a batch has gathered half of the company, where that is enough."""
+        self._flush_s = float("inf")
+        """How long the last flush took."""
+        self._halving = False
+        """The last flush took less time than gathering all who append takes, so gathering half is enough."""
         self.busy: bool = False
         """Something is waiting or being settled."""
-        self.running: bool = False
-        """The worker has a batch: until it ends, nobody else may touch the open logs."""
+        self.held: bool = False
+        """The worker has the open logs: until it gives them back, nobody else may touch them."""
 
     async def submit(self, commit: Commit) -> None:
         """Return once ``commit`` is settled: ``DONE``, with or without an error, or ``LOCKED`` by another process.
@@ -89,6 +129,8 @@ class GroupCommit:
         batch.flush_count += 1
         if not self.busy:
             self._begin()
+        elif batch.flush_count == self._half:
+            self._begin_half(batch)
         try:
             await batch.settled.wait()
         except BaseException as cancellation:  # noqa: BLE001 - raised there, or put off
@@ -116,47 +158,70 @@ class GroupCommit:
         """Start the batch: at once, or a turn later, since whoever was in the last one is likely to come again now."""
         self.busy = True
         self._post = poster()
-        if self._lately > 1:
+        if self._company > 1:
             self._post(self._start)
         else:
             self._start()
 
+    def _begin_half(self, batch: Batch) -> None:
+        """Start the batch with half of the company in it, if that half took long enough to gather."""
+        gathering_s = 2 * (perf_counter() - batch.gathered_since)
+        self._halving = self._flush_s <= min(gathering_s, BRIEF_S)
+        if self._halving and self._running is None:
+            self._start()
+
     def _start(self) -> None:
-        """Hand what was gathered to the worker."""
+        """Hand what was gathered to the worker, unless it has a batch: the end of that comes here again."""
+        if self._running is not None:
+            return
         batch, self._next = self._next, None
-        if batch is None or not (batch.commits or batch.flush_count):
+        if batch is None or not batch.size:
             self._rest()
             return
-        self._lately = len(batch.commits) + batch.flush_count
         for commit in batch.commits:
             commit.fate = Fate.TAKEN
         assert self._post is not None  # noqa: S101 - set when the work began
-        self.running = True
-        self._worker.call(partial(self._run_batch, batch), done=partial(self._end, batch), post=self._post)
+        self._running = batch
+        self.held = bool(batch.commits) or not self._halving
+        run = partial(self._commit, batch) if batch.commits else partial(self._flush, batch, self._logs.begin_flush())
+        self._worker.call(run, done=partial(self._end, batch), post=self._post)
 
-    def _run_batch(self, batch: Batch) -> None:
-        """On the worker: settle ``batch``."""
+    def _commit(self, batch: Batch) -> None:
+        """On the worker: write and flush."""
         try:
-            batch.failures = self._run(batch.commits)
+            batch.failures = self._logs.commit(batch.commits)
         except BaseException as error:  # noqa: BLE001 - out of memory, or a bug: all who wait must learn of it
-            failure = StoreFailed(f"the commit broke off: {error!r}", poisoned=True)
-            failure.__cause__ = error
-            batch.broken = failure
-            for commit in batch.commits:
-                if commit.fate is Fate.TAKEN:
-                    commit.fail(failure)
+            batch.break_off(error)
+
+    def _flush(self, batch: Batch, logs: Sequence[LogFile]) -> None:
+        """On the worker: flush alone."""
+        began = perf_counter()
+        try:
+            batch.flush_errors = self._logs.flush(logs)
+        except BaseException as error:  # noqa: BLE001 - as above
+            batch.break_off(error)
+        batch.flush_s = perf_counter() - began
 
     def _end(self, batch: Batch) -> None:
-        """On the event loop again: wake who was in ``batch``; go on with those that came meanwhile.
+        """On the event loop again: wake who was in ``batch``, go on with those that came meanwhile.
 
-        One turn later, so that whoever appends again at once is in the next batch too.
+        Half of the company goes at once; else one turn later, so that whoever appends again is in the next batch too.
         """
-        self.running = False
+        self._running, self.held = None, False
+        if not batch.commits:
+            batch.failures = self._logs.end_flush(batch.flush_errors)
+            self._flush_s = batch.flush_s
+        waiting = 0 if self._next is None else self._next.size
+        self._company = batch.size + waiting
+        self._half = self._company // 2 if self._company >= HALVED_MIN else _NEVER
+        self._halving = self._halving and self._half != _NEVER and self._flush_s <= BRIEF_S
         batch.settled.set()
-        if self._next is not None and self._post is not None:
-            self._post(self._start)
-        else:
+        if self._next is None or self._post is None:
             self._rest()
+        elif self._halving and waiting >= self._half:
+            self._start()
+        else:
+            self._post(self._start)
 
     def _rest(self) -> None:
         self.busy = False

@@ -40,6 +40,8 @@ class LogFile:
         self.name_flushed = False
         self.spent: bool = False
         """To be closed as soon as no flush of it is due."""
+        self.flush_error: OSError | None = None
+        """Why it is unknown what of it is on the disk."""
         self._device, self._inode = status.st_dev, status.st_ino
         self._path = layout.log_path(session_id)
         self._layout = layout

@@ -1,12 +1,13 @@
 """The logs that are open for appending: a bounded number, the least recently used closed first; and committing to them.
 
-Everything here blocks and is for one thread at a time: the event loop's, or the group commit's worker.
+Everything here blocks and is for one thread at a time: the event loop's, or the group commit's worker. The one
+exception is :meth:`OpenLogs.flush`, beside which logs may be appended to, since nothing closes a file that is in it.
 """
 
 import errno
 import resource
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +36,9 @@ class OpenLogs:
         self._line_bytes_max = line_bytes_max
         self._logs: OrderedDict[SessionId, LogFile] = OrderedDict()
         self._poisoned: dict[SessionId, StoreFailed] = {}
-        self._dirty: dict[SessionId, LogFile] = {}
-        """Written to since the last flush: not to be closed before it."""
+        self._unflushed: dict[SessionId, LogFile] = {}
+        """Written to since the last flush began."""
+        self._in_flush: dict[SessionId, LogFile] = {}
         self._root_made = False
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         quarter = OPEN_LOGS_MAX if limit == resource.RLIM_INFINITY else limit // 4
@@ -57,19 +59,56 @@ class OpenLogs:
             by_session.setdefault(commit.session_id, []).append(commit)
         sessions = list(by_session.items())
         failures: dict[SessionId, StoreFailed] = {}
-        while sessions or self._dirty:
-            part = sessions[: self.open_max - len(self._dirty)]
+        while sessions or self._unflushed:
+            part = sessions[: self.open_max - len(self._unflushed)]
             del sessions[: len(part)]
             for session_id, commits in part:
                 self._write_session(session_id, commits)
-            failed = self._flush() if self._durable else {}
-            for log in self._dirty.values():
-                if log.spent:
-                    self._forget(log.session_id)
-            self._dirty.clear()
+            logs = self.begin_flush()
+            failed = self.end_flush(self.flush(logs) if self._durable else {})
             for session_id, commits in part:
                 _settle(commits, failed.get(session_id))
             failures.update(failed)
+        return failures
+
+    def begin_flush(self) -> list[LogFile]:
+        """Return the logs that were written to since the last flush, which has ended; they stay open until this has."""
+        self._in_flush, self._unflushed = self._unflushed, {}
+        return list(self._in_flush.values())
+
+    def flush(self, logs: Sequence[LogFile]) -> dict[SessionId, OSError]:
+        """Make what was written to ``logs`` durable, with the fewest calls; return what kept some of them from it."""
+        errors: dict[SessionId, OSError] = {}
+        if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, errors):
+            for log in logs:
+                try:
+                    self._system.flush(log.fd)
+                except OSError as error:
+                    errors[log.session_id] = error
+        unnamed = [log for log in logs if not log.name_flushed]
+        if unnamed:
+            try:
+                self._system.flush_directory(str(self._layout.root))
+            except OSError as error:
+                errors.update({log.session_id: error for log in unnamed})
+            else:
+                for log in unnamed:
+                    log.name_flushed = True
+        return errors
+
+    def end_flush(self, errors: Mapping[SessionId, OSError]) -> dict[SessionId, StoreFailed]:
+        """Take the outcome of :meth:`flush`: poison the logs that it failed for, they alone, and return how.
+
+        So it goes for what was appended to them while that flush ran: no later flush tells whether it is durable.
+        """
+        logs, self._in_flush = self._in_flush, {}
+        failures: dict[SessionId, StoreFailed] = {}
+        for session_id, log in logs.items():
+            log.flush_error = errors.get(session_id, log.flush_error)
+            if log.flush_error is not None:
+                failures[session_id] = self._poison(log, log.flush_error)
+            if log.spent:
+                self._close_when_flushed(log)
         return failures
 
     def append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
@@ -92,9 +131,9 @@ class OpenLogs:
         if done:
             self._logs.move_to_end(session_id)
             if self._durable:
-                self._dirty[session_id] = log
-        if log.spent and session_id not in self._dirty:
-            self._forget(session_id)
+                self._unflushed[session_id] = log
+        if log.spent:
+            self._close_when_flushed(log)
         return done
 
     def known(self, session_id: SessionId) -> LogFile | None:
@@ -122,7 +161,7 @@ class OpenLogs:
                 if accepted:
                     data = accepted[0].data if len(accepted) == 1 else b"".join([one.data for one in accepted])
                     log.write(data, accepted[-1].head)
-                    self._dirty[session_id] = log
+                    self._unflushed[session_id] = log
             except BaseException:
                 log.remove_if_empty()
                 raise
@@ -143,7 +182,7 @@ class OpenLogs:
         if not log.append_now(commit.data, commit.head):
             return False
         self._logs.move_to_end(commit.session_id)
-        self._dirty[commit.session_id] = log
+        self._unflushed[commit.session_id] = log
         return True
 
     def _locked(self, session_id: SessionId, commits: Sequence[Commit]) -> LogFile | None:
@@ -168,7 +207,7 @@ class OpenLogs:
         try:
             log = self._open_now(session_id, may_create=may_create)
         except StoreFailed as failure:
-            idle = self._logs.keys() - self._dirty.keys()
+            idle = self._logs.keys() - self._unflushed.keys()
             if not _out_of_descriptors(failure) or not idle:
                 raise
             for other in idle:  # the rest of this process holds more than we thought: make room, once
@@ -194,27 +233,6 @@ class OpenLogs:
             line_bytes_max=self._line_bytes_max,
         )
 
-    def _flush(self) -> dict[SessionId, StoreFailed]:
-        """Make what was written durable; return the logs whose flush fails: poisoned, and they alone."""
-        failed: dict[SessionId, OSError] = {}
-        logs = list(self._dirty.values())
-        if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, failed):
-            for log in logs:
-                try:
-                    self._system.flush(log.fd)
-                except OSError as error:
-                    failed[log.session_id] = error
-        unnamed = [log for log in logs if not log.name_flushed]
-        if unnamed:
-            try:
-                self._system.flush_directory(str(self._layout.root))
-            except OSError as error:
-                failed.update({log.session_id: error for log in unnamed})
-            else:
-                for log in unnamed:
-                    log.name_flushed = True
-        return {session_id: self._poison(self._dirty[session_id], cause) for session_id, cause in failed.items()}
-
     def _flush_together(self, logs: Sequence[LogFile], failed: dict[SessionId, OSError]) -> bool:
         """Flush the file system; False where that is not to be had."""
         try:
@@ -238,12 +256,17 @@ class OpenLogs:
 
     def _give_up(self, session_id: SessionId, failure: SessionLogError) -> None:
         """Close the log after a failure, behind the flush that is due; for good if nobody knows what is on the disk."""
-        if session_id in self._dirty:
-            self._dirty[session_id].spent = True
-        else:
-            self._forget(session_id)
+        log = self._logs.get(session_id)
+        if log is not None:
+            log.spent = True
+            self._close_when_flushed(log)
         if isinstance(failure, StoreFailed) and failure.poisoned:
             self._poisoned.setdefault(session_id, failure)
+
+    def _close_when_flushed(self, log: LogFile) -> None:
+        """Close a log that is spent, unless a flush of it is due or running: the end of that closes it."""
+        if log.session_id not in self._unflushed and log.session_id not in self._in_flush:
+            self._forget(log.session_id)
 
     def _forget(self, session_id: SessionId) -> None:
         log = self._logs.pop(session_id, None)

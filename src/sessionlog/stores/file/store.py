@@ -76,7 +76,7 @@ class FileStore:
         self._layout = Layout(self._root, self._system)
         self._durable = durability == "disk"
         self._logs = OpenLogs(self._layout, self._system, durable=self._durable, line_bytes_max=line_bytes_max)
-        self._group = GroupCommit(self._logs.commit)
+        self._group = GroupCommit(self._logs)
         self._traces = Traces(self._layout, self._system)
         self._inline_bytes_max = min(line_bytes_max, INLINE_BYTES_MAX)
         self._since_yield = 0
@@ -185,7 +185,7 @@ class FileStore:
         self._check_usable()
         check_session_id(session_id)
         await anyio.lowlevel.checkpoint()
-        log = None if self._group.running else self._logs.known(session_id)
+        log = None if self._group.held else self._logs.known(session_id)
         if log is not None and log.is_current():
             return log.head
         return await anyio.to_thread.run_sync(self._read_head_blocking, session_id)
@@ -240,7 +240,7 @@ class FileStore:
             if self._since_yield >= APPENDS_PER_YIELD:
                 return False
         return not (
-            self._group.running
+            self._group.held
             or self._closed
             or len(record.line) > self._inline_bytes_max
             or os.getpid() != self._pid

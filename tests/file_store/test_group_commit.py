@@ -1,0 +1,234 @@
+"""Group commit: whom one flush is for, what is written beside it, and that none returns before a flush of its own."""
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from sessionlog import (
+    FileStore,
+    HashedEntry,
+    SessionId,
+    SessionLog,
+    SessionStartState,
+    StoreFailed,
+    TurnEnd,
+    create_session_with_id,
+    link,
+)
+from sessionlog.stores.file import group
+from sessionlog.stores.file.system import System
+
+pytestmark = pytest.mark.anyio
+COMPANY = 64
+PATIENCE_S = 20
+
+
+class WatchedDisk(System):
+    """Knows which records a flush has made durable; is full, holds flushes, or fails the next one, when told to."""
+
+    def __init__(self) -> None:
+        """Hold and fail nothing yet."""
+        self.written: dict[str, int] = {}
+        self.durable: dict[str, int] = {}
+        self.flush_count = 0
+        self.write_count = 0
+        self.holding = False
+        self.held = threading.Event()
+        self.let_go = threading.Event()
+        self.failing = False
+        self.full = False
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "the disk of the test is full")
+        count = super().write(fd, data)
+        name = file_name(fd)
+        self.written[name] = self.written.get(name, 0) + bytes(data[:count]).count(b"\n")
+        self.write_count += 1
+        return count
+
+    def flush(self, fd: int) -> None:
+        self._flush({file_name(fd)})
+        super().flush(fd)
+
+    def flush_file_system(self, fd: int) -> bool:  # noqa: ARG002
+        self._flush(set(self.written))
+        return True
+
+    def _flush(self, names: set[str]) -> None:
+        began = {name: self.written[name] for name in names if name in self.written}
+        if self.holding:
+            self.held.set()
+            assert self.let_go.wait(PATIENCE_S)
+        if self.failing:
+            self.failing = False
+            raise OSError(errno.EIO, "flush refused by the test")
+        self.durable.update(began)
+        self.flush_count += 1
+
+
+def file_name(fd: int) -> str:
+    return Path(f"/proc/self/fd/{fd}").readlink().name
+
+
+def ticking(step_s: float) -> Callable[[], float]:
+    """Return a clock that goes on by a step each time it is read."""
+    now = 0.0
+
+    def read() -> float:
+        nonlocal now
+        now += step_s
+        return now
+
+    return read
+
+
+@pytest.fixture
+def brief_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush, and gathering half of the company, take a microsecond: halving is worth it."""
+    monkeypatch.setattr(group, "perf_counter", ticking(1e-6))
+
+
+@pytest.fixture
+def long_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush takes longer than what may be written beside."""
+    monkeypatch.setattr(group, "perf_counter", ticking(2 * group.BRIEF_S))
+
+
+async def create_all(store: FileStore, count: int = COMPANY) -> list[SessionLog]:
+    return [await create_session_with_id(store, SessionId(f"s{n}"), SessionStartState()) for n in range(count)]
+
+
+async def append_to_all(logs: list[SessionLog], rounds: int = 1) -> None:
+    async def append(log: SessionLog) -> None:
+        for turn in range(rounds):
+            await log.save_turn_end(turn)
+
+    async with anyio.create_task_group() as tasks:
+        for log in logs:
+            tasks.start_soon(append, log)
+
+
+async def until_held(system: WatchedDisk) -> None:
+    assert await anyio.to_thread.run_sync(system.held.wait, PATIENCE_S)
+
+
+@pytest.mark.parametrize("flushes", ["brief_flushes", "long_flushes"])
+async def test_none_returns_before_its_flush(tmp_path: Path, request: pytest.FixtureRequest, flushes: str) -> None:
+    """Each append returns only when a flush has ended that began after its write."""
+    request.getfixturevalue(flushes)
+    system = WatchedDisk()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store)
+
+        async def append(number: int, log: SessionLog) -> None:
+            for turn in range(30):
+                await log.save_turn_end(turn)
+                assert log.head is not None
+                assert system.durable[f"{log.session_id}.jsonl"] > log.head.seq
+                if turn % (number % 7 + 2) == 0:
+                    await anyio.lowlevel.checkpoint()  # some come later than others
+
+        async with anyio.create_task_group() as tasks:
+            for number, log in enumerate(logs):
+                tasks.start_soon(append, number, log)
+
+
+@pytest.mark.usefixtures("long_flushes")
+async def test_one_flush_for_all_where_it_takes_long(tmp_path: Path) -> None:
+    """Where flushing takes longer than appending, all who append at once share one flush, round after round."""
+    system = WatchedDisk()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store)
+        await append_to_all(logs, 3)
+        system.flush_count = 0
+        await append_to_all(logs, 10)
+    assert system.flush_count <= 10 + 1
+
+
+@pytest.mark.usefixtures("brief_flushes")
+async def test_half_is_written_beside_the_flush_of_the_other_half(tmp_path: Path) -> None:
+    """Where flushing is brief, half of the company is flushed while the others are written; two flushes do for all."""
+    system = WatchedDisk()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store)
+        await append_to_all(logs)
+        await append_to_all(logs)
+        system.holding, system.write_count, system.flush_count = True, 0, 0
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(append_to_all, logs)
+            await until_held(system)
+            await anyio.wait_all_tasks_blocked()
+            assert system.write_count == COMPANY
+            assert system.flush_count == 0
+            system.let_go.set()
+        assert system.flush_count == 2
+
+
+@pytest.mark.usefixtures("brief_flushes")
+async def test_a_failed_flush_fails_what_was_written_beside_it(tmp_path: Path) -> None:
+    """A record that was written beside a flush that failed is not acknowledged, though the next flush went well."""
+    system = WatchedDisk()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store)
+        await append_to_all(logs)
+        await append_to_all(logs)
+        head = logs[0].head
+        assert head is not None
+        first = link(head, TurnEnd(ts=0, turn_count=1))
+        behind = link(first.head, TurnEnd(ts=0, turn_count=2))
+        failures: list[StoreFailed] = []
+
+        async def append(record: HashedEntry) -> None:
+            try:
+                await store.append(logs[0].session_id, record)
+            except StoreFailed as failure:
+                failures.append(failure)
+
+        system.holding, system.failing = True, True
+        written, flushed = system.write_count, system.flush_count
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(append, first)
+            await until_held(system)
+            tasks.start_soon(append, behind)
+            tasks.start_soon(logs[1].save_turn_end, 1)
+            await anyio.wait_all_tasks_blocked()
+            assert system.write_count == written + 3
+            system.let_go.set()
+        assert [failure.poisoned for failure in failures] == [True, True]
+        assert system.flush_count == flushed + 2  # the later flush, of both files
+        with pytest.raises(StoreFailed, match="since"):
+            await logs[0].save_turn_end(3)
+        await logs[1].save_turn_end(3)
+
+
+@pytest.mark.usefixtures("brief_flushes")
+async def test_a_full_disk_closes_nothing_that_is_flushed(tmp_path: Path) -> None:
+    """An append that finds the disk full takes nothing from the one before it, whose flush it was written beside."""
+    system = WatchedDisk()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store)
+        await append_to_all(logs)
+        await append_to_all(logs)
+        head = logs[0].head
+        assert head is not None
+        first = link(head, TurnEnd(ts=0, turn_count=1))
+        behind = link(first.head, TurnEnd(ts=0, turn_count=2))
+        system.holding = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.append, logs[0].session_id, first)
+            await until_held(system)
+            system.full = True
+            with pytest.raises(StoreFailed) as caught:
+                await store.append(logs[0].session_id, behind)
+            assert not caught.value.poisoned
+            system.full = False
+            system.let_go.set()
+        await store.append(logs[0].session_id, behind)
+        assert await store.read_head(logs[0].session_id) == behind.head
