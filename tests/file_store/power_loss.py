@@ -36,10 +36,14 @@ class ModelFile:
         self.current = self.current[:size]
         self.sizes.append(size)
 
-    def flush(self) -> None:
-        """Make the content durable."""
-        self.durable = self.current
-        self.sizes = [len(self.current)]
+    def flush(self, begun: "ModelFile") -> None:
+        """End a flush: durable is what was there when it had ``begun``, and not what was written beside it."""
+        self.durable = begun.current
+        self.sizes = [len(begun.current), *self.sizes[len(begun.sizes) :]]
+
+    def frozen(self) -> "ModelFile":
+        """Return the file as it is now."""
+        return ModelFile(self.durable, self.name_durable, self.current, list(self.sizes))
 
     def after_crash(self, size: int, lost_pages: frozenset[int]) -> bytes:
         """Return the content at ``size`` with ``lost_pages`` as they were at the last flush."""
@@ -90,11 +94,7 @@ class Recorder(System):
         self._moment()
 
     def _moment(self) -> None:
-        frozen = [
-            (name, ModelFile(file.durable, file.name_durable, file.current, list(file.sizes)))
-            for name, file in self.files.items()
-        ]
-        self.moments.append(frozen)
+        self.moments.append([(name, file.frozen()) for name, file in self.files.items()])
         self.acknowledged_at.append(self.acknowledged)
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
@@ -123,8 +123,10 @@ class Recorder(System):
         self._moment()
 
     def flush(self, fd: int) -> None:
+        file = self.files[self._names[fd]]
+        begun = file.frozen()
         super().flush(fd)
-        self.files[self._names[fd]].flush()
+        file.flush(begun)
         self._moment()
 
     def flush_directory(self, path: str) -> None:
@@ -135,11 +137,12 @@ class Recorder(System):
         self._moment()
 
     def flush_file_system(self, fd: int) -> bool:
+        begun = {name: file.frozen() for name, file in self.files.items()}
         done = super().flush_file_system(fd)
         if done:
-            for file in self.files.values():
-                file.flush()
-                file.name_durable = True
+            for name, before in begun.items():
+                self.files[name].flush(before)
+                self.files[name].name_durable = True
             self._moment()
         return done
 
