@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
@@ -37,6 +37,7 @@ HALVED_MIN: Final = 16
 BRIEF_S: Final = 0.001
 """A flush that takes longer than this is never written beside, for a write may have to wait for it on some systems."""
 _NEVER: Final = sys.maxsize
+_NONE: Final[Mapping[SessionId, Any]] = {}
 
 
 class Batch:
@@ -58,10 +59,10 @@ class Batch:
         self.commits: list[Commit] = []
         self.flush_count: int = 0
         self.gathered_since: float = perf_counter()
-        self.flush_errors: Mapping[SessionId, OSError] = {}
+        self.flush_errors: Mapping[SessionId, OSError] = _NONE
         self.flush_s: float = 0.0
         self.settled: anyio.Event = anyio.Event()
-        self.failures: Mapping[SessionId, StoreFailed] = {}
+        self.failures: Mapping[SessionId, StoreFailed] = _NONE
         """The sessions whose flush failed."""
         self.broken: StoreFailed | None = None
         """Why nothing is known of any of them."""
