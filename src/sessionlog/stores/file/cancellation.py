@@ -5,8 +5,10 @@ For anyio's scopes and for asyncio's own ``task.cancel()`` alike.
 
 import anyio
 
+from .worker import Event
 
-async def outlast_cancelled(event: anyio.Event, cancellation: BaseException) -> None:
+
+async def outlast_cancelled(event: Event, cancellation: BaseException) -> None:
     """Wait for ``event`` in spite of ``cancellation``, and have that surface later; what is none is raised then."""
     await outlast(event)
     if not isinstance(cancellation, anyio.get_cancelled_exc_class()):
@@ -14,7 +16,7 @@ async def outlast_cancelled(event: anyio.Event, cancellation: BaseException) -> 
     _postpone(cancellation)
 
 
-async def outlast(event: anyio.Event) -> None:
+async def outlast(event: Event) -> None:
     """Wait for ``event``, putting cancellations off to the next checkpoint behind it."""
     postponed: BaseException | None = None
     while not event.is_set():

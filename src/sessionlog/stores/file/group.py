@@ -16,7 +16,7 @@ loop, it runs to its end, the append returns its outcome, and the cancellation s
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -30,7 +30,7 @@ from .cancellation import outlast, outlast_cancelled
 from .commit import Commit, Fate
 from .log_file import LogFile
 from .open_logs import OpenLogs
-from .worker import Post, Worker, poster
+from .worker import Event, Loop, Worker, running_loop
 
 HALVED_MIN: Final = 16
 """Fewer appends at once than these are never halved: a hop for each half costs more than it brings."""
@@ -54,14 +54,14 @@ class Batch:
         "settled",
     )
 
-    def __init__(self) -> None:
-        """Nothing is in it yet."""
+    def __init__(self, settled: Event) -> None:
+        """Nothing is in it yet; ``settled`` is what they wait for."""
         self.commits: list[Commit] = []
         self.flush_count: int = 0
         self.gathered_since: float = perf_counter()
         self.flush_errors: Mapping[SessionId, OSError] = _NONE
         self.flush_s: float = 0.0
-        self.settled: anyio.Event = anyio.Event()
+        self.settled: Event = settled
         self.failures: Mapping[SessionId, StoreFailed] = _NONE
         """The sessions whose flush failed."""
         self.broken: StoreFailed | None = None
@@ -88,7 +88,7 @@ class GroupCommit:
         """Commit to ``logs`` and flush them."""
         self._logs = logs
         self._worker = Worker()
-        self._post: Post | None = None
+        self._loop: Loop | None = None
         self._next: Batch | None = None
         self._running: Batch | None = None
         self._idle: anyio.Event | None = None
@@ -152,17 +152,23 @@ class GroupCommit:
         """Return the batch that will be next."""
         batch = self._next
         if batch is None:
-            batch = self._next = Batch()
+            if self._loop is None or not self.busy:
+                self._loop = running_loop()
+            batch = self._next = Batch(self._loop.new_event())
         return batch
 
     def _begin(self) -> None:
         """Start the batch: at once, or a turn later, since whoever was in the last one is likely to come again now."""
         self.busy = True
-        self._post = poster()
         if self._company > 1:
             self._post(self._start)
         else:
             self._start()
+
+    def _post(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called in the event loop's next turn."""
+        assert self._loop is not None  # noqa: S101 - set with the first batch
+        self._loop.post(call)
 
     def _begin_half(self, batch: Batch) -> None:
         """Start the batch with half of the company in it, if that half took long enough to gather."""
@@ -181,11 +187,11 @@ class GroupCommit:
             return
         for commit in batch.commits:
             commit.fate = Fate.TAKEN
-        assert self._post is not None  # noqa: S101 - set when the work began
+        assert self._loop is not None  # noqa: S101 - set with the first batch
         self._running = batch
         self.held = bool(batch.commits) or not self._halving
         run = partial(self._commit, batch) if batch.commits else partial(self._flush, batch, self._logs.begin_flush())
-        self._worker.call(run, done=partial(self._end, batch), post=self._post)
+        self._worker.call(run, done=partial(self._end, batch), post=self._loop.post)
 
     def _commit(self, batch: Batch) -> None:
         """On the worker: write and flush."""
@@ -217,7 +223,7 @@ class GroupCommit:
         self._half = self._company // 2 if self._company >= HALVED_MIN else _NEVER
         self._halving = self._halving and self._half != _NEVER and self._flush_s <= BRIEF_S
         batch.settled.set()
-        if self._next is None or self._post is None:
+        if self._next is None:
             self._rest()
         elif self._halving and waiting >= self._half:
             self._start()

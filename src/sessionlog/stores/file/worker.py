@@ -6,22 +6,49 @@ abandon it: not a cancelled scope, not ``task.cancel()``. The thread starts with
 """
 
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import anyio.lowlevel
 
 Post: TypeAlias = Callable[[Callable[[], None]], Any]
+"""Has a function called on an event loop, from any thread."""
 _Job: TypeAlias = tuple[Callable[[], None], Callable[[], None], Post]
 
 
-def poster() -> Post:
-    """Return what has a function called on the running event loop, from any thread."""
+class Event(Protocol):
+    """What tasks wait for; once."""
+
+    async def wait(self) -> object:
+        """Return once it is set."""
+        ...
+
+    def set(self) -> None:
+        """Wake who waits."""
+        ...
+
+    def is_set(self) -> bool:
+        """Tell whether it is set."""
+        ...
+
+
+class Loop(NamedTuple):
+    """What is needed of an event loop."""
+
+    post: Post
+    new_event: Callable[[], Event]
+    """The library's own: every append waits for one, and anyio's around it costs as much again."""
+
+
+def running_loop() -> Loop:
+    """Return the event loop that runs this."""
     token: Any = anyio.lowlevel.current_token().native_token
-    post: Post = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-    return post
+    if hasattr(token, "call_soon_threadsafe"):
+        return Loop(token.call_soon_threadsafe, sys.modules["asyncio"].Event)
+    return Loop(token.run_sync_soon, sys.modules["trio"].Event)
 
 
 class Worker:
