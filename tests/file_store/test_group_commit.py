@@ -1,6 +1,8 @@
 """Group commit: whom one flush is for, what is written beside it, and that none returns before a flush of its own."""
 
 import errno
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ from sessionlog import (
 from sessionlog.stores.file import group
 from sessionlog.stores.file.system import System
 
-pytestmark = pytest.mark.anyio
+on_both_backends = pytest.mark.anyio
 COMPANY = 64
 PATIENCE_S = 20
 
@@ -119,6 +121,7 @@ async def until_held(system: WatchedDisk) -> None:
     assert await anyio.to_thread.run_sync(system.held.wait, PATIENCE_S)
 
 
+@on_both_backends
 @pytest.mark.parametrize("flushes", ["brief_flushes", "long_flushes"])
 async def test_none_returns_before_its_flush(tmp_path: Path, request: pytest.FixtureRequest, flushes: str) -> None:
     """Each append returns only when a flush has ended that began after its write."""
@@ -140,6 +143,7 @@ async def test_none_returns_before_its_flush(tmp_path: Path, request: pytest.Fix
                 tasks.start_soon(append, number, log)
 
 
+@on_both_backends
 @pytest.mark.usefixtures("long_flushes")
 async def test_one_flush_for_all_where_it_takes_long(tmp_path: Path) -> None:
     """Where flushing takes longer than appending, all who append at once share one flush, round after round."""
@@ -152,6 +156,7 @@ async def test_one_flush_for_all_where_it_takes_long(tmp_path: Path) -> None:
     assert system.flush_count <= 10 + 1
 
 
+@on_both_backends
 @pytest.mark.usefixtures("brief_flushes")
 async def test_half_is_written_beside_the_flush_of_the_other_half(tmp_path: Path) -> None:
     """Where flushing is brief, half of the company is flushed while the others are written; two flushes do for all."""
@@ -171,6 +176,7 @@ async def test_half_is_written_beside_the_flush_of_the_other_half(tmp_path: Path
         assert system.flush_count == 2
 
 
+@on_both_backends
 @pytest.mark.usefixtures("brief_flushes")
 async def test_a_failed_flush_fails_what_was_written_beside_it(tmp_path: Path) -> None:
     """A record that was written beside a flush that failed is not acknowledged, though the next flush went well."""
@@ -208,6 +214,7 @@ async def test_a_failed_flush_fails_what_was_written_beside_it(tmp_path: Path) -
         await logs[1].save_turn_end(3)
 
 
+@on_both_backends
 @pytest.mark.usefixtures("brief_flushes")
 async def test_a_full_disk_closes_nothing_that_is_flushed(tmp_path: Path) -> None:
     """An append that finds the disk full takes nothing from the one before it, whose flush it was written beside."""
@@ -232,3 +239,27 @@ async def test_a_full_disk_closes_nothing_that_is_flushed(tmp_path: Path) -> Non
             system.let_go.set()
         await store.append(logs[0].session_id, behind)
         assert await store.read_head(logs[0].session_id) == behind.head
+
+
+ONE_LOOP_AFTER_THE_OTHER = """
+import sys, anyio
+from sessionlog import FileStore, SessionStartState, create_session
+
+store = FileStore(sys.argv[1], "disk")
+
+async def append_some():
+    log = await create_session(store, SessionStartState())
+    for turn in range(3):
+        await log.save_turn_end(turn)
+
+for backend in ("asyncio", "asyncio", "trio", "trio", "asyncio"):
+    anyio.run(append_some, backend=backend)
+anyio.run(store.aclose)
+"""
+
+
+def test_one_event_loop_after_the_other(tmp_path: Path) -> None:
+    """A store that is used from one event loop, and when that has ended from another one, commits in both."""
+    program = [sys.executable, "-c", ONE_LOOP_AFTER_THE_OTHER, str(tmp_path)]
+    subprocess.run(program, check=True, timeout=60)
+    assert [path.read_bytes().count(b"\n") for path in tmp_path.glob("*.jsonl")] == [4] * 5

@@ -16,8 +16,7 @@ loop, it runs to its end, the append returns its outcome, and the cancellation s
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ from .cancellation import outlast, outlast_cancelled
 from .commit import Commit, Fate
 from .log_file import LogFile
 from .open_logs import OpenLogs
-from .worker import Event, Loop, Worker, running_loop
+from .worker import NO_LOOP, Event, Loop, Worker, running_loop
 
 HALVED_MIN: Final = 16
 """Fewer appends at once than these are never halved: a hop for each half costs more than it brings."""
@@ -51,6 +50,7 @@ class Batch:
         "flush_errors",
         "flush_s",
         "gathered_since",
+        "logs",
         "settled",
     )
 
@@ -58,7 +58,10 @@ class Batch:
         """Nothing is in it yet; ``settled`` is what they wait for."""
         self.commits: list[Commit] = []
         self.flush_count: int = 0
-        self.gathered_since: float = perf_counter()
+        self.gathered_since: float = 0.0
+        """When the first came that awaits the flush."""
+        self.logs: Sequence[LogFile] = ()
+        """What is to be flushed."""
         self.flush_errors: Mapping[SessionId, OSError] = _NONE
         self.flush_s: float = 0.0
         self.settled: Event = settled
@@ -88,8 +91,8 @@ class GroupCommit:
         """Commit to ``logs`` and flush them."""
         self._logs = logs
         self._worker = Worker()
-        self._loop: Loop | None = None
-        self._next: Batch | None = None
+        self._loop: Loop = NO_LOOP
+        self._next = Batch(NO_LOOP.new_event())
         self._running: Batch | None = None
         self._idle: anyio.Event | None = None
         self._company = 0
@@ -128,6 +131,8 @@ class GroupCommit:
         """Return once what was just written to a session is durable, whatever cancels. Raises :class:`StoreFailed`."""
         batch = self._gathering()
         batch.flush_count += 1
+        if batch.flush_count == 1:
+            batch.gathered_since = perf_counter()
         if not self.busy:
             self._begin()
         elif batch.flush_count == self._half:
@@ -149,26 +154,19 @@ class GroupCommit:
         self._worker.stop()
 
     def _gathering(self) -> Batch:
-        """Return the batch that will be next."""
-        batch = self._next
-        if batch is None:
-            if self._loop is None or not self.busy:
-                self._loop = running_loop()
-            batch = self._next = Batch(self._loop.new_event())
-        return batch
+        """Return the batch that will be next: made while the last one was settled, if that was on this event loop."""
+        if not self.busy and not self._loop.is_running():
+            self._loop = running_loop()
+            self._next = Batch(self._loop.new_event())
+        return self._next
 
     def _begin(self) -> None:
         """Start the batch: at once, or a turn later, since whoever was in the last one is likely to come again now."""
         self.busy = True
         if self._company > 1:
-            self._post(self._start)
+            self._loop.post(self._start)
         else:
             self._start()
-
-    def _post(self, call: Callable[[], None]) -> None:
-        """Have ``call`` called in the event loop's next turn."""
-        assert self._loop is not None  # noqa: S101 - set with the first batch
-        self._loop.post(call)
 
     def _begin_half(self, batch: Batch) -> None:
         """Start the batch with half of the company in it, if that half took long enough to gather."""
@@ -181,17 +179,20 @@ class GroupCommit:
         """Hand what was gathered to the worker, unless it has a batch: the end of that comes here again."""
         if self._running is not None:
             return
-        batch, self._next = self._next, None
-        if batch is None or not batch.size:
+        batch = self._next
+        if not batch.size:
             self._rest()
             return
         for commit in batch.commits:
             commit.fate = Fate.TAKEN
-        assert self._loop is not None  # noqa: S101 - set with the first batch
         self._running = batch
         self.held = bool(batch.commits) or not self._halving
-        run = partial(self._commit, batch) if batch.commits else partial(self._flush, batch, self._logs.begin_flush())
-        self._worker.call(run, done=partial(self._end, batch), post=self._loop.post)
+        if batch.commits:
+            run = self._commit
+        else:
+            run, batch.logs = self._flush, self._logs.begin_flush()
+        self._worker.call(run, batch, done=self._end, post=self._loop.post)
+        self._next = Batch(self._loop.new_event())
 
     def _commit(self, batch: Batch) -> None:
         """On the worker: write and flush."""
@@ -200,11 +201,11 @@ class GroupCommit:
         except BaseException as error:  # noqa: BLE001 - out of memory, or a bug: all who wait must learn of it
             batch.break_off(error)
 
-    def _flush(self, batch: Batch, logs: Sequence[LogFile]) -> None:
+    def _flush(self, batch: Batch) -> None:
         """On the worker: flush alone."""
         began = perf_counter()
         try:
-            batch.flush_errors = self._logs.flush(logs)
+            batch.flush_errors = self._logs.flush(batch.logs)
         except BaseException as error:  # noqa: BLE001 - as above
             batch.break_off(error)
         batch.flush_s = perf_counter() - began
@@ -218,17 +219,17 @@ class GroupCommit:
         if not batch.commits:
             batch.failures = self._logs.end_flush(batch.flush_errors)
             self._flush_s = batch.flush_s
-        waiting = 0 if self._next is None else self._next.size
+        waiting = self._next.size
         self._company = batch.size + waiting
         self._half = self._company // 2 if self._company >= HALVED_MIN else _NEVER
         self._halving = self._halving and self._half != _NEVER and self._flush_s <= BRIEF_S
         batch.settled.set()
-        if self._next is None:
+        if not waiting:
             self._rest()
         elif self._halving and waiting >= self._half:
             self._start()
         else:
-            self._post(self._start)
+            self._loop.post(self._start)
 
     def _rest(self) -> None:
         self.busy = False

@@ -10,13 +10,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
+import anyio
 import anyio.lowlevel
 
-Post: TypeAlias = Callable[[Callable[[], None]], Any]
-"""Has a function called on an event loop, from any thread."""
-_Job: TypeAlias = tuple[Callable[[], None], Callable[[], None], Post]
+Post: TypeAlias = Callable[..., Any]
+"""Has a function called on an event loop, with the arguments behind it, from any thread."""
+_Job: TypeAlias = tuple[Callable[[Any], None], Callable[[Any], None], Any, Post]
+_T = TypeVar("_T")
 
 
 class Event(Protocol):
@@ -41,14 +43,19 @@ class Loop(NamedTuple):
     post: Post
     new_event: Callable[[], Event]
     """The library's own: every append waits for one, and anyio's around it costs as much again."""
+    is_running: Callable[[], bool]
+    """Tells whether it is known to run still."""
+
+
+NO_LOOP: Final = Loop(post=lambda *_: None, new_event=anyio.Event, is_running=lambda: False)
 
 
 def running_loop() -> Loop:
     """Return the event loop that runs this."""
     token: Any = anyio.lowlevel.current_token().native_token
     if hasattr(token, "call_soon_threadsafe"):
-        return Loop(token.call_soon_threadsafe, sys.modules["asyncio"].Event)
-    return Loop(token.run_sync_soon, sys.modules["trio"].Event)
+        return Loop(token.call_soon_threadsafe, sys.modules["asyncio"].Event, token.is_running)
+    return Loop(token.run_sync_soon, sys.modules["trio"].Event, lambda: False)
 
 
 class Worker:
@@ -59,13 +66,13 @@ class Worker:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def call(self, call: Callable[[], None], *, done: Callable[[], None], post: Post) -> None:
-        """Run ``call``, which must not raise, on the thread; then have ``done`` called through ``post``."""
+    def call(self, call: Callable[[_T], None], work: _T, *, done: Callable[[_T], None], post: Post) -> None:
+        """Run ``call(work)``, which must not raise, on the thread; then have ``done(work)`` called through ``post``."""
         if self._thread is None:
             self._thread = threading.Thread(target=_work, args=(self._jobs,), name="sessionlog", daemon=True)
             self._thread.start()
             weakref.finalize(self, self._jobs.put, None)
-        self._jobs.put((call, done, post))
+        self._jobs.put((call, done, work, post))
 
     def stop(self) -> None:
         """End the thread, which must be idle."""
@@ -77,10 +84,10 @@ class Worker:
 
 def _work(jobs: "queue.SimpleQueue[_Job | None]") -> None:
     while (job := jobs.get()) is not None:
-        call, done, post = job
-        call()
+        call, done, work, post = job
+        call(work)
         try:  # noqa: SIM105 - each append waits for this, and contextlib.suppress takes half a microsecond
-            post(done)
+            post(done, work)
         except RuntimeError:  # the event loop has ended meanwhile, and with it all who waited
             pass
-        del job, call, done, post  # or the last call would be kept alive until the next
+        del job, call, done, work, post  # or the last call would be kept alive until the next
