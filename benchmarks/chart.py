@@ -43,7 +43,7 @@ PANELS: Final = (
 def svg(results: Results) -> str:
     """Return the chart of what was measured."""
     body: list[str] = []
-    y = 66.0
+    y = 86.0
     for panel in PANELS:
         case = results.case(panel.case)
         if case is None:
@@ -90,6 +90,8 @@ def _bar(figures: Figures, y: float, most: float) -> Iterator[str]:
 
 
 def _label(figures: Figures) -> str:
+    if figures.role == "kept":
+        return "the bare loop, with the promises"
     name = figures.name.removeprefix("bare loop: ")
     promise = figures.promise
     if figures.role == "peer" and promise.chained and promise.survives:
@@ -101,10 +103,10 @@ def _label(figures: Figures) -> str:
 
 def _legend() -> Iterator[str]:
     yield _text(16, 26, "bars: medians; thin lines: lowest to highest round; linear scales", size=12, color="#57606a")
-    x = 430.0
+    x = 16.0
     for role, words in _LEGEND.items():
-        yield f'<rect x="{x:.0f}" y="16" width="11" height="11" fill="{_COLORS[role]}"/>'
-        yield _text(x + 16, 26, words, size=12)
+        yield f'<rect x="{x:.0f}" y="38" width="11" height="11" fill="{_COLORS[role]}"/>'
+        yield _text(x + 16, 48, words, size=12)
         x += 34 + 6.3 * len(words)
 
 
