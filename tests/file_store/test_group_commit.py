@@ -1,6 +1,8 @@
 """Group commit: whom one flush is for, what is written beside it, and that none returns before a flush of its own."""
 
+import asyncio
 import errno
+import os
 import subprocess
 import sys
 import threading
@@ -13,8 +15,10 @@ import anyio.to_thread
 import pytest
 
 from sessionlog import (
+    Durability,
     FileStore,
     HashedEntry,
+    Head,
     SessionId,
     SessionLog,
     SessionStartState,
@@ -45,6 +49,8 @@ class WatchedDisk(System):
         self.let_go = threading.Event()
         self.failing = False
         self.full = False
+        self.flushed_through: list[str] = []
+        """The files by which the whole file system was flushed."""
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         if self.full:
@@ -59,7 +65,8 @@ class WatchedDisk(System):
         self._flush({file_name(fd)})
         super().flush(fd)
 
-    def flush_file_system(self, fd: int) -> bool:  # noqa: ARG002
+    def flush_file_system(self, fd: int) -> bool:
+        self.flushed_through.append(file_name(fd))
         self._flush(set(self.written))
         return True
 
@@ -77,6 +84,12 @@ class WatchedDisk(System):
 
 def file_name(fd: int) -> str:
     return Path(f"/proc/self/fd/{fd}").readlink().name
+
+
+def position(log: SessionLog) -> int:
+    """Return the position of the last record."""
+    assert log.head is not None
+    return log.head.seq
 
 
 def ticking(step_s: float) -> Callable[[], float]:
@@ -179,7 +192,7 @@ async def test_half_is_written_beside_the_flush_of_the_other_half(tmp_path: Path
 @on_both_backends
 @pytest.mark.usefixtures("brief_flushes")
 async def test_a_failed_flush_fails_what_was_written_beside_it(tmp_path: Path) -> None:
-    """A record that was written beside a flush that failed is not acknowledged, though the next flush went well."""
+    """A record that was written beside a flush that failed is not acknowledged: no later flush tells of it."""
     system = WatchedDisk()
     async with FileStore(tmp_path, "disk", system=system) as store:
         logs = await create_all(store)
@@ -208,7 +221,7 @@ async def test_a_failed_flush_fails_what_was_written_beside_it(tmp_path: Path) -
             assert system.write_count == written + 3
             system.let_go.set()
         assert [failure.poisoned for failure in failures] == [True, True]
-        assert system.flush_count == flushed + 2  # the later flush, of both files
+        assert system.flush_count == flushed + 1  # the later flush, of the other file alone
         with pytest.raises(StoreFailed, match="since"):
             await logs[0].save_turn_end(3)
         await logs[1].save_turn_end(3)
@@ -239,6 +252,165 @@ async def test_a_full_disk_closes_nothing_that_is_flushed(tmp_path: Path) -> Non
             system.let_go.set()
         await store.append(logs[0].session_id, behind)
         assert await store.read_head(logs[0].session_id) == behind.head
+
+
+@on_both_backends
+@pytest.mark.usefixtures("brief_flushes")
+async def test_no_file_system_is_flushed_through_a_file_that_failed(tmp_path: Path) -> None:
+    """A file tells of an error of its file system once: where it did, the next flush goes through another file."""
+    system = WatchedDisk()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store)
+        await append_to_all(logs)
+        await append_to_all(logs)
+        failed, beside = logs[:6], logs[6:12]
+        refused: list[SessionId] = []
+
+        async def append(log: SessionLog, head: Head | None, turn: int) -> None:
+            assert head is not None
+            try:
+                await store.append(log.session_id, link(head, TurnEnd(ts=0, turn_count=turn)))
+            except StoreFailed:
+                refused.append(log.session_id)
+
+        system.holding, system.failing = True, True
+        system.flushed_through = []
+        async with anyio.create_task_group() as tasks:
+            for log in failed:
+                tasks.start_soon(append, log, log.head, 1)
+            await until_held(system)
+            for log in failed:
+                assert log.head is not None
+                behind = link(log.head, TurnEnd(ts=0, turn_count=1)).head
+                tasks.start_soon(append, log, behind, 2)
+            await anyio.wait_all_tasks_blocked()
+            for log in beside:
+                tasks.start_soon(append, log, log.head, 1)
+            await anyio.wait_all_tasks_blocked()
+            system.let_go.set()
+        assert sorted(refused) == sorted([log.session_id for log in failed] * 2)
+        first, second = system.flushed_through
+        assert first in {f"{log.session_id}.jsonl" for log in failed}
+        assert second in {f"{log.session_id}.jsonl" for log in beside}
+
+
+class BreakingFlush(System):
+    """A disk that refuses to flush one file, and breaks the program off at another one."""
+
+    def __init__(self) -> None:
+        """Do neither yet."""
+        self.breaking = False
+
+    def flush(self, fd: int) -> None:
+        name = file_name(fd)
+        if self.breaking and name == "s0.jsonl":
+            raise OSError(errno.EIO, "flush refused by the test")
+        if self.breaking and name == "s1.jsonl":
+            raise MemoryError
+        super().flush(fd)
+
+
+@on_both_backends
+async def test_a_flush_that_breaks_off_has_failed_for_all(tmp_path: Path) -> None:
+    """Where a flush ends with what nobody expects, every log in it is closed for writing, for none may be durable."""
+    system = BreakingFlush()
+    async with FileStore(tmp_path, "disk", system=system) as store:
+        logs = await create_all(store, 3)
+        await append_to_all(logs)
+        await append_to_all(logs)
+        failures: list[bool] = []
+
+        async def append(log: SessionLog) -> None:
+            try:
+                await log.save_turn_end(1)
+            except StoreFailed as failure:
+                failures.append(failure.poisoned)
+
+        system.breaking = True
+        async with anyio.create_task_group() as tasks:
+            for log in logs:
+                tasks.start_soon(append, log)
+        assert failures == [True] * 3
+        system.breaking = False
+        for log in logs:
+            with pytest.raises(StoreFailed, match="since"):
+                await log.save_turn_end(2)
+
+
+@on_both_backends
+async def test_a_thread_that_cannot_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread left, a commit fails; the next one finds a thread again."""
+    start, refusals = threading.Thread.start, [True]
+
+    def start_or_refuse(thread: threading.Thread) -> None:
+        if thread.name == "sessionlog" and refusals:
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_refuse)
+    async with FileStore(tmp_path, "disk") as store:
+        with pytest.raises(StoreFailed, match="can't start new thread"):
+            await create_session_with_id(store, SessionId("one"), SessionStartState())
+        log = await create_session_with_id(store, SessionId("two"), SessionStartState())
+        await log.save_turn_end(1)
+
+
+@on_both_backends
+@pytest.mark.parametrize("durability", ["os", "disk"])
+async def test_a_task_that_only_appends_can_be_cancelled(tmp_path: Path, durability: Durability) -> None:
+    """A loop of appends ends soon after it was cancelled, though each append that has begun goes in."""
+    async with FileStore(tmp_path, durability) as store:
+        log = await create_session_with_id(store, SessionId("one"), SessionStartState())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(append_to_all, [log], 5000)
+            while position(log) < 5:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        last = position(log)
+        assert last < 500
+        await log.save_turn_end(1)
+        assert len(await store.read_all(log.session_id)) == last + 2
+
+
+def test_a_task_of_asyncio_that_only_appends_can_be_cancelled(tmp_path: Path) -> None:
+    """So it is with ``task.cancel()``."""
+
+    async def run() -> None:
+        async with FileStore(tmp_path, "disk") as store:
+            log = await create_session_with_id(store, SessionId("one"), SessionStartState())
+            task = asyncio.create_task(append_to_all([log], 5000))
+            while position(log) < 5:
+                await anyio.lowlevel.checkpoint()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert position(log) < 500
+            await log.save_turn_end(1)
+
+    asyncio.run(run())
+
+
+@on_both_backends
+async def test_nothing_is_opened_again_after_closing(tmp_path: Path) -> None:
+    """An append that let the event loop turn, while the store was closed, is refused, and leaves no file open."""
+    store = FileStore(tmp_path, "os")
+    log = await create_session_with_id(store, SessionId("one"), SessionStartState())
+
+    async def append() -> None:
+        for turn in range(100):
+            await log.save_turn_end(turn)
+
+    async def append_until_closed() -> None:
+        with pytest.raises(StoreFailed, match="closed"):
+            await append()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(append_until_closed)
+        await anyio.lowlevel.checkpoint()
+        await store.aclose()
+    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    assert [link for link in links if link.exists() and link.readlink().is_relative_to(tmp_path)] == []
 
 
 ONE_LOOP_AFTER_THE_OTHER = """

@@ -21,20 +21,19 @@ from time import perf_counter
 from typing import Any, Final
 
 import anyio
-import anyio.lowlevel
 
 from ...errors import StoreFailed
 from ...ids import SessionId
 from .cancellation import outlast, outlast_cancelled
 from .commit import Commit, Fate
 from .log_file import LogFile
-from .open_logs import OpenLogs
+from .open_logs import OpenLogs, broken_off
 from .worker import NO_LOOP, Event, Loop, Worker, running_loop
 
 HALVED_MIN: Final = 16
 """Fewer appends at once than these are never halved: a hop for each half costs more than it brings."""
 BRIEF_S: Final = 0.001
-"""A flush that takes longer than this is never written beside, for a write may have to wait for it on some systems."""
+"""Where the last flush took longer than this, the next is not written beside: a write may have to wait for it."""
 _NEVER: Final = sys.maxsize
 _NONE: Final[Mapping[SessionId, Any]] = {}
 
@@ -111,9 +110,8 @@ class GroupCommit:
     async def submit(self, commit: Commit) -> None:
         """Return once ``commit`` is settled: ``DONE``, with or without an error, or ``LOCKED`` by another process.
 
-        Raises the cancellation, and nothing else, if it came before the commit was taken.
+        Raises the cancellation, and nothing else, if it comes before the commit is taken.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
         batch = self._gathering()
         batch.commits.append(commit)
         commit.fate = Fate.WAITING
@@ -191,7 +189,12 @@ class GroupCommit:
             run = self._commit
         else:
             run, batch.logs = self._flush, self._logs.begin_flush()
-        self._worker.call(run, batch, done=self._end, post=self._loop.post)
+        try:
+            self._worker.call(run, batch, done=self._end, post=self._loop.post)
+        except RuntimeError as error:  # the system has no thread left
+            batch.break_off(error)
+            batch.flush_errors = broken_off(batch.logs, error)
+            self._loop.post(self._end, batch)
         self._next = Batch(self._loop.new_event())
 
     def _commit(self, batch: Batch) -> None:
@@ -204,10 +207,7 @@ class GroupCommit:
     def _flush(self, batch: Batch) -> None:
         """On the worker: flush alone."""
         began = perf_counter()
-        try:
-            batch.flush_errors = self._logs.flush(batch.logs)
-        except BaseException as error:  # noqa: BLE001 - as above
-            batch.break_off(error)
+        batch.flush_errors = self._logs.flush(batch.logs)
         batch.flush_s = perf_counter() - began
 
     def _end(self, batch: Batch) -> None:

@@ -39,6 +39,7 @@ class OpenLogs:
         self._unflushed: dict[SessionId, LogFile] = {}
         """Written to since the last flush began."""
         self._in_flush: dict[SessionId, LogFile] = {}
+        """Written to before the flush that is running; empty where none is. These, too, are not to be closed."""
         self._root_made = False
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         quarter = OPEN_LOGS_MAX if limit == resource.RLIM_INFINITY else limit // 4
@@ -72,29 +73,23 @@ class OpenLogs:
         return failures
 
     def begin_flush(self) -> list[LogFile]:
-        """Return the logs that were written to since the last flush, which has ended; they stay open until this has."""
+        """Return the logs to flush: written to since the last flush, which has ended; they stay open until this has.
+
+        One whose flush has failed is left out. There is nothing left to learn of it, and its file has told of an error
+        of the file system once and would not again: a flush of the file system through it could go well in silence.
+        """
         self._in_flush, self._unflushed = self._unflushed, {}
-        return list(self._in_flush.values())
+        return [log for log in self._in_flush.values() if log.flush_error is None]
 
     def flush(self, logs: Sequence[LogFile]) -> dict[SessionId, OSError]:
-        """Make what was written to ``logs`` durable, with the fewest calls; return what kept some of them from it."""
-        errors: dict[SessionId, OSError] = {}
-        if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, errors):
-            for log in logs:
-                try:
-                    self._system.flush(log.fd)
-                except OSError as error:
-                    errors[log.session_id] = error
-        unnamed = [log for log in logs if not log.name_flushed]
-        if unnamed:
-            try:
-                self._system.flush_directory(str(self._layout.root))
-            except OSError as error:
-                errors.update({log.session_id: error for log in unnamed})
-            else:
-                for log in unnamed:
-                    log.name_flushed = True
-        return errors
+        """Make what was written to ``logs`` durable, with the fewest calls; return what kept some of them from it.
+
+        Never raises: what breaks off has failed for all of them.
+        """
+        try:
+            return self._flush(logs)
+        except BaseException as error:  # noqa: BLE001 - out of memory, or a bug: nobody knows what is durable
+            return broken_off(logs, error)
 
     def end_flush(self, errors: Mapping[SessionId, OSError]) -> dict[SessionId, StoreFailed]:
         """Take the outcome of :meth:`flush`: poison the logs that it failed for, they alone, and return how.
@@ -233,6 +228,25 @@ class OpenLogs:
             line_bytes_max=self._line_bytes_max,
         )
 
+    def _flush(self, logs: Sequence[LogFile]) -> dict[SessionId, OSError]:
+        errors: dict[SessionId, OSError] = {}
+        if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, errors):
+            for log in logs:
+                try:
+                    self._system.flush(log.fd)
+                except OSError as error:
+                    errors[log.session_id] = error
+        unnamed = [log for log in logs if not log.name_flushed]
+        if unnamed:
+            try:
+                self._system.flush_directory(str(self._layout.root))
+            except OSError as error:
+                errors.update({log.session_id: error for log in unnamed})
+            else:
+                for log in unnamed:
+                    log.name_flushed = True
+        return errors
+
     def _flush_together(self, logs: Sequence[LogFile], failed: dict[SessionId, OSError]) -> bool:
         """Flush the file system; False where that is not to be had."""
         try:
@@ -275,6 +289,13 @@ class OpenLogs:
 
     def _close_oldest(self) -> None:
         self._logs.popitem(last=False)[1].close()
+
+
+def broken_off(logs: Iterable[LogFile], error: BaseException) -> dict[SessionId, OSError]:
+    """Return that the flush of ``logs`` failed, for a reason that is none of the disk's."""
+    cause = OSError(errno.EIO, f"the flush broke off: {error!r}")
+    cause.__cause__ = error
+    return {log.session_id: cause for log in logs}
 
 
 def _accept(log: LogFile, commits: Sequence[Commit]) -> list[Commit]:

@@ -3,8 +3,8 @@
 Durability is the store's word on what survives once ``append`` has returned: with ``"disk"`` power loss, with
 ``"os"`` a killed process. Both write at once, on the event loop, for a write into the page cache is thirty times
 cheaper than the way to a thread and back. With ``"os"`` that is all, and every 32nd append lets the loop turn; with
-``"disk"`` the flush follows, on a worker thread, one for all that were written meanwhile. What comes during a flush,
-and whatever is not as it mostly is, goes the whole way, :class:`Commit`.
+``"disk"`` the flush follows, on a worker thread, one for all that were written meanwhile. What comes while a flush
+runs that is not brief, and whatever is not as it mostly is, goes the whole way, :class:`Commit`.
 """
 
 import os
@@ -23,6 +23,7 @@ from ...errors import SessionLocked, StoreFailed
 from ...ids import EntryHash, Head, SessionId
 from ...record import LINE_BYTES_MAX, HashedEntry
 from ...store import check_commit, check_session_id
+from . import cancellation
 from .commit import Commit, Fate
 from .follow import Appended, Growth
 from .group import GroupCommit
@@ -113,6 +114,8 @@ class FileStore:
         After a crash of the machine or a kill in the middle of it, the first records of an unacknowledged commit may be
         there without the others; each of them is whole.
         """
+        if self._durable and cancellation.is_due():
+            await anyio.lowlevel.checkpoint()
         if len(records) == 1 and self._append_now(session_id, records[0]):
             if self._durable:
                 await self._group.flush(session_id)
@@ -219,7 +222,8 @@ class FileStore:
         """Wait for the commits that were accepted, then close every file."""
         self._closed = True
         self._appended.close()
-        await self._group.aclose()
+        if os.getpid() == self._pid:  # a child that was forked has no worker to wait for
+            await self._group.aclose()
         self._logs.close()
         self._traces.close()
 
@@ -274,9 +278,12 @@ class FileStore:
             if self._since_yield >= APPENDS_PER_YIELD:
                 self._since_yield = 0
                 await anyio.lowlevel.checkpoint()
+                self._check_usable()
             if not self._group.busy and commit.size <= INLINE_BYTES_MAX:
                 self._logs.commit((commit,))
                 return
+        await cancellation.surface()
+        self._check_usable()
         await self._group.submit(commit)
 
     def _reader(self, session_id: SessionId) -> LogReader:

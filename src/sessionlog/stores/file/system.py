@@ -4,6 +4,7 @@ The store never calls ``os`` for files but through a :class:`System`. Tests hand
 cut short, or kills the process; programs never need to.
 """
 
+import contextlib
 import errno
 import os
 import sys
@@ -133,5 +134,6 @@ def _load_syncfs() -> _SyncFs | None:
     if _syncfs is None and sys.platform == "linux":
         version = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
         if version >= _SYNCFS_REPORTS_ERRORS:
-            _syncfs = _SyncFs()
+            with contextlib.suppress(ImportError, AttributeError):  # a Python without ctypes, a libc without syncfs
+                _syncfs = _SyncFs()
     return _syncfs

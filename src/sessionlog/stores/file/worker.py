@@ -67,10 +67,14 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def call(self, call: Callable[[_T], None], work: _T, *, done: Callable[[_T], None], post: Post) -> None:
-        """Run ``call(work)``, which must not raise, on the thread; then have ``done(work)`` called through ``post``."""
+        """Run ``call(work)``, which must not raise, on the thread; then have ``done(work)`` called through ``post``.
+
+        Raises ``RuntimeError`` if there is no thread to be had.
+        """
         if self._thread is None:
-            self._thread = threading.Thread(target=_work, args=(self._jobs,), name="sessionlog", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=_work, args=(self._jobs,), name="sessionlog", daemon=True)
+            thread.start()
+            self._thread = thread
             weakref.finalize(self, self._jobs.put, None)
         self._jobs.put((call, done, work, post))
 
