@@ -130,6 +130,14 @@ async def append_to_all(logs: list[SessionLog], rounds: int = 1) -> None:
             tasks.start_soon(append, log)
 
 
+async def create_company(store: FileStore, count: int = COMPANY) -> list[SessionLog]:
+    """Make sessions that have appended together before, so that the next batch reckons with all of them."""
+    logs = await create_all(store, count)
+    await append_to_all(logs)
+    await append_to_all(logs)
+    return logs
+
+
 async def until_held(system: WatchedDisk) -> None:
     assert await anyio.to_thread.run_sync(system.held.wait, PATIENCE_S)
 
@@ -175,9 +183,7 @@ async def test_half_is_written_beside_the_flush_of_the_other_half(tmp_path: Path
     """Where flushing is brief, half of the company is flushed while the others are written; two flushes do for all."""
     system = WatchedDisk()
     async with FileStore(tmp_path, "disk", system=system) as store:
-        logs = await create_all(store)
-        await append_to_all(logs)
-        await append_to_all(logs)
+        logs = await create_company(store)
         system.holding, system.write_count, system.flush_count = True, 0, 0
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(append_to_all, logs)
@@ -195,9 +201,7 @@ async def test_a_failed_flush_fails_what_was_written_beside_it(tmp_path: Path) -
     """A record that was written beside a flush that failed is not acknowledged: no later flush tells of it."""
     system = WatchedDisk()
     async with FileStore(tmp_path, "disk", system=system) as store:
-        logs = await create_all(store)
-        await append_to_all(logs)
-        await append_to_all(logs)
+        logs = await create_company(store)
         head = logs[0].head
         assert head is not None
         first = link(head, TurnEnd(ts=0, turn_count=1))
@@ -233,9 +237,7 @@ async def test_a_full_disk_closes_nothing_that_is_flushed(tmp_path: Path) -> Non
     """An append that finds the disk full takes nothing from the one before it, whose flush it was written beside."""
     system = WatchedDisk()
     async with FileStore(tmp_path, "disk", system=system) as store:
-        logs = await create_all(store)
-        await append_to_all(logs)
-        await append_to_all(logs)
+        logs = await create_company(store)
         head = logs[0].head
         assert head is not None
         first = link(head, TurnEnd(ts=0, turn_count=1))
@@ -260,9 +262,7 @@ async def test_no_file_system_is_flushed_through_a_file_that_failed(tmp_path: Pa
     """A file tells of an error of its file system once: where it did, the next flush goes through another file."""
     system = WatchedDisk()
     async with FileStore(tmp_path, "disk", system=system) as store:
-        logs = await create_all(store)
-        await append_to_all(logs)
-        await append_to_all(logs)
+        logs = await create_company(store)
         failed, beside = logs[:6], logs[6:12]
         refused: list[SessionId] = []
 
@@ -315,9 +315,7 @@ async def test_a_flush_that_breaks_off_has_failed_for_all(tmp_path: Path) -> Non
     """Where a flush ends with what nobody expects, every log in it is closed for writing, for none may be durable."""
     system = BreakingFlush()
     async with FileStore(tmp_path, "disk", system=system) as store:
-        logs = await create_all(store, 3)
-        await append_to_all(logs)
-        await append_to_all(logs)
+        logs = await create_company(store, 3)
         failures: list[bool] = []
 
         async def append(log: SessionLog) -> None:
