@@ -42,7 +42,13 @@ MODULES = (
 """Public modules whose names the facade does not all re-export."""
 
 SECTIONS = {
-    "Sessions": ("sessionlog.session",),
+    "Sessions": (
+        "sessionlog.session",
+        "sessionlog.session.start",
+        "sessionlog.session.log",
+        "sessionlog.session.verbs",
+        "sessionlog.session.restoring",
+    ),
     "State": ("sessionlog.state",),
     "Stores": ("sessionlog.store", "sessionlog.stores"),
     "Audits": ("sessionlog.audit",),
@@ -158,7 +164,8 @@ class Public:
 
     def _place(self, paths: Sequence[str]) -> int | None:
         written_in = self.shown.module.path
-        return next((n for n, path in enumerate(paths) if f"{written_in}.".startswith(f"{path}.")), None)
+        fitting = [n for n, path in enumerate(paths) if f"{written_in}.".startswith(f"{path}.")]
+        return max(fitting, key=lambda n: len(paths[n]), default=None)
 
 
 def collect(package: griffe.Module) -> list[Public]:

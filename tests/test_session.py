@@ -61,7 +61,7 @@ from sessionlog import (
     user_message,
     verify_chain,
 )
-from sessionlog.session import delta_entries
+from sessionlog.session.delta import delta_entries
 from strategies import items as any_items
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,209 @@
+"""One open session: the log that a runtime appends to."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+from ..chain import link_all, link_at
+from ..entries import (
+    CacheUnlocked,
+    ConfigChanged,
+    Extension,
+    LlmUsage,
+    Locked,
+    LogEntry,
+    Outcome,
+    RequestConfig,
+    RunOutcome,
+    SessionOrigin,
+    TurnEnd,
+)
+from ..errors import HeadConflict
+from ..ids import EntryHash, Head, SessionId, new_session_id, now_ms
+from ..items import Item
+from ..record import HashedEntry
+from ..store import Store
+from .delta import delta_entries
+from .mutex import Mutex
+from .restoring import state_at
+from .start import SessionStartState, start_entry, start_state
+
+OnConflict: TypeAlias = Literal["raise", "fork"]
+Clock: TypeAlias = Callable[[], int]
+
+
+class SessionLog:
+    """One open session: appends behind the head that it knows.
+
+    Tasks may share one; their appends queue. After any exception from a verb, ``head`` tells what is in: it moves
+    exactly when an append went in, also when the caller was cancelled meanwhile.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        session_id: SessionId,
+        head: Head | None,
+        *,
+        on_conflict: OnConflict = "raise",
+        clock: Clock = now_ms,
+    ) -> None:
+        """Append to ``session_id`` behind ``head``; nothing is read or checked here, see :func:`open_session`."""
+        self._store = store
+        self._session_id = session_id
+        self._head = head
+        self._on_conflict = on_conflict
+        self._clock = clock
+        self._line_bytes_max = store.line_bytes_max
+        self._turn = Mutex()
+
+    @property
+    def session_id(self) -> SessionId:
+        """The session appended to; another one after a fork."""
+        return self._session_id
+
+    @property
+    def head(self) -> Head | None:
+        """The last record that this writer knows to be in."""
+        return self._head
+
+    @property
+    def head_hash(self) -> EntryHash | None:
+        """The hash of :attr:`head`."""
+        return None if self._head is None else self._head.hash
+
+    async def append(self, entry: LogEntry) -> EntryHash:
+        """Append one entry and return its record's hash. Raises as :meth:`append_all`."""
+        head, turn = self._head, self._turn
+        if turn.taken or head is None:
+            return (await self._append((entry,)))[0].hash
+        turn.taken = True  # this and append_all do the same; here, in the fewest steps
+        try:
+            record = link_at(head.hash, head.seq + 1, entry, line_bytes_max=self._line_bytes_max)
+            try:
+                await self._store.append(self._session_id, record)
+            except HeadConflict as conflict:
+                record = (await self._resolve(conflict, (entry,)))[0]
+            self._head = record.head
+            return record.hash
+        finally:
+            turn.give()
+
+    async def append_all(self, entries: Iterable[LogEntry]) -> list[EntryHash]:
+        """Append ``entries`` in one commit and return their hashes; none for none.
+
+        Raises :class:`InvalidEntry`, :class:`HeadConflict` (with ``on_conflict="fork"``: forks instead, and the entries
+        go there), and whatever the store's ``append`` does. Nothing of it is in then.
+        """
+        entries = list(entries)
+        return [record.hash for record in await self._append(entries)] if entries else []
+
+    async def save_delta(self, items: Sequence[Item]) -> list[EntryHash]:
+        """Append new history items, sorted into entries, in one commit.
+
+        A user message makes a ``user_input`` each; a run of tool results one ``tool_results``; a run of assistant
+        messages, tool calls and reasoning one ``assistant_items``; anything else a ``hook_injected_items`` each.
+        """
+        return await self.append_all(delta_entries(items, ts=self._clock()))
+
+    async def save_turn_end(self, turn_count: int) -> EntryHash:
+        """Append that a turn is over, the ``turn_count``-th."""
+        return await self.append(TurnEnd(ts=self._clock(), turn_count=turn_count))
+
+    async def save_outcome(self, outcome: Outcome, interrupted: bool, message: str | None = None) -> EntryHash:
+        """Append how the run ended."""
+        return await self.append(
+            RunOutcome(ts=self._clock(), outcome=outcome, message=message, interrupted=interrupted)
+        )
+
+    async def save_usage(
+        self,
+        history_len: int,
+        input_total_tokens: int,
+        cache_read_tokens: int,
+        cache_write_tokens: int,
+        output_tokens: int,
+    ) -> EntryHash:
+        """Append what one model request cost, in tokens; ``history_len`` is the number of items that were sent."""
+        return await self.append(
+            LlmUsage(
+                ts=self._clock(),
+                history_len=history_len,
+                input_total_tokens=input_total_tokens,
+                cache_read_tokens=cache_read_tokens,
+                cache_write_tokens=cache_write_tokens,
+                output_tokens=output_tokens,
+            )
+        )
+
+    async def save_cache_locked(self, locked_prefix_len: int) -> EntryHash:
+        """Append that the first ``locked_prefix_len`` history items are fixed."""
+        return await self.append(Locked(ts=self._clock(), locked_prefix_len=locked_prefix_len))
+
+    async def save_cache_unlocked(self) -> EntryHash:
+        """Append that the locked prefix is free again."""
+        return await self.append(CacheUnlocked(ts=self._clock()))
+
+    async def save_config_changed(self, config: RequestConfig) -> EntryHash:
+        """Append the request configuration that holds from here on."""
+        return await self.append(ConfigChanged(ts=self._clock(), config=config))
+
+    async def save_extension(self, domain: str, payload: Any) -> EntryHash:
+        """Append an application's own record."""
+        return await self.append(Extension(ts=self._clock(), domain=domain, payload=payload))
+
+    async def ensure_head_or_fork(self, state: SessionStartState) -> bool:
+        """Fork if another writer has moved the head: from the last head known here, starting with ``state``.
+
+        Returns True when it forked; this log then appends to the fork. A writer can still come in between this call and
+        the next append, which then raises :class:`HeadConflict`. An audit compares ``state`` with the log up to that
+        head (FORMAT section 7): give what was restored or saved, not what is still to be saved.
+        """
+        await self._turn.take()
+        try:
+            found = await self._store.read_head(self._session_id)
+            if found == self._head:
+                return False
+            forked_from = None if self._head is None else SessionOrigin(self._session_id, self._head.hash)
+            await self._move_to_new_session(state, forked_from, ())
+            return True
+        finally:
+            self._turn.give()
+
+    async def _append(self, entries: Sequence[LogEntry]) -> list[HashedEntry]:
+        """Append ``entries``, at least one, in this task's turn; return their records."""
+        turn = self._turn
+        if turn.taken:
+            await turn.take()
+        else:
+            turn.taken = True
+        try:
+            records = self._link(self._head, entries)
+            try:
+                await self._store.append(self._session_id, *records)
+            except HeadConflict as conflict:
+                records = await self._resolve(conflict, entries)
+            self._head = records[-1].head
+            return records
+        finally:
+            turn.give()
+
+    def _link(self, head: Head | None, entries: Iterable[LogEntry]) -> list[HashedEntry]:
+        return link_all(head, entries, line_bytes_max=self._line_bytes_max)
+
+    async def _resolve(self, conflict: HeadConflict, entries: Sequence[LogEntry]) -> list[HashedEntry]:
+        """Raise ``conflict``, or fork from the last head known here and append there; return the entries' records."""
+        if self._on_conflict == "raise" or self._head is None:
+            raise conflict
+        state = await state_at(self._store, self._session_id, self._head.hash)
+        origin = SessionOrigin(self._session_id, self._head.hash)
+        return (await self._move_to_new_session(start_state(state), origin, entries))[1:]
+
+    async def _move_to_new_session(
+        self, state: SessionStartState, forked_from: SessionOrigin | None, entries: Sequence[LogEntry]
+    ) -> list[HashedEntry]:
+        session_id = new_session_id()
+        start = start_entry(session_id, state, ts=self._clock(), forked_from=forked_from)
+        records = self._link(None, (start, *entries))
+        await self._store.create_session(session_id, records)
+        self._session_id, self._head = session_id, records[-1].head
+        return records

@@ -1,0 +1,128 @@
+"""The verbs that make or open a session; each returns the :class:`SessionLog` that appends to it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from ..chain import link_all
+from ..entries import SessionOrigin
+from ..errors import EntryNotFound
+from ..ids import EntryHash, SessionId, new_session_id, now_ms
+from ..items import Item
+from ..state import RestoredState
+from ..store import Store
+from .log import Clock, OnConflict, SessionLog
+from .restoring import restore, state_at
+from .start import SessionStartState, start_entry, start_state
+
+Summarize: TypeAlias = Callable[[RestoredState], Awaitable[Sequence[Item]]]
+
+
+async def create_session(
+    store: Store, state: SessionStartState, *, on_conflict: OnConflict = "raise", clock: Clock = now_ms
+) -> SessionLog:
+    """Make a session with a new id. Raises as the store's ``create_session``."""
+    return await create_session_with_id(store, new_session_id(), state, on_conflict=on_conflict, clock=clock)
+
+
+async def create_session_with_id(
+    store: Store,
+    session_id: SessionId,
+    state: SessionStartState,
+    *,
+    on_conflict: OnConflict = "raise",
+    clock: Clock = now_ms,
+) -> SessionLog:
+    """Make a session under an id that was reserved before. Raises :class:`SessionExists` if it is taken."""
+    return await _create(store, session_id, state, on_conflict=on_conflict, clock=clock)
+
+
+async def create_compacted_session(
+    store: Store,
+    state: SessionStartState,
+    source: SessionOrigin,
+    *,
+    on_conflict: OnConflict = "raise",
+    clock: Clock = now_ms,
+) -> SessionLog:
+    """Make a session whose ``state`` summarises ``source``; it carries ``compacted_from``."""
+    return await _create(store, new_session_id(), state, compacted_from=source, on_conflict=on_conflict, clock=clock)
+
+
+async def compact(
+    store: Store,
+    source_id: SessionId,
+    summarize: Summarize,
+    *,
+    on_conflict: OnConflict = "raise",
+    clock: Clock = now_ms,
+) -> SessionLog:
+    """Make a compacted session of ``source_id`` as it stands now.
+
+    ``summarize`` gets the restored state and returns the new history; system prompt and configuration are taken over.
+    Raises :class:`SessionNotFound`, :class:`EntryNotFound` (the source holds no record), and as the store does.
+    """
+    state = await restore(store, source_id)
+    if state.head is None:
+        raise EntryNotFound(source_id, EntryHash(""))
+    history = await summarize(state)
+    return await create_compacted_session(
+        store,
+        SessionStartState(state.system_prompt, state.config, history),
+        SessionOrigin(source_id, state.head.hash),
+        on_conflict=on_conflict,
+        clock=clock,
+    )
+
+
+async def open_session(
+    store: Store, session_id: SessionId, *, on_conflict: OnConflict = "raise", clock: Clock = now_ms
+) -> SessionLog:
+    """Open a session to append at its present head, without reading it. Raises :class:`SessionNotFound`."""
+    head = await store.read_head(session_id)
+    return SessionLog(store, session_id, head, on_conflict=on_conflict, clock=clock)
+
+
+async def fork(
+    store: Store,
+    state: SessionStartState,
+    forked_from: SessionOrigin | None = None,
+    *,
+    on_conflict: OnConflict = "raise",
+    clock: Clock = now_ms,
+) -> SessionLog:
+    """Make a session that starts with ``state``; with ``forked_from``, an audit expects the state as of that record."""
+    return await _create(store, new_session_id(), state, forked_from=forked_from, on_conflict=on_conflict, clock=clock)
+
+
+async def fork_at(
+    store: Store,
+    source_id: SessionId,
+    at_hash: EntryHash,
+    *,
+    on_conflict: OnConflict = "raise",
+    clock: Clock = now_ms,
+) -> SessionLog:
+    """Make a session from ``source_id`` as it was after the record ``at_hash``.
+
+    Raises :class:`SessionNotFound`; :class:`EntryNotFound` if the source holds no such record.
+    """
+    state = await state_at(store, source_id, at_hash)
+    return await fork(
+        store, start_state(state), SessionOrigin(source_id, at_hash), on_conflict=on_conflict, clock=clock
+    )
+
+
+async def _create(
+    store: Store,
+    session_id: SessionId,
+    state: SessionStartState,
+    *,
+    forked_from: SessionOrigin | None = None,
+    compacted_from: SessionOrigin | None = None,
+    on_conflict: OnConflict,
+    clock: Clock,
+) -> SessionLog:
+    start = start_entry(session_id, state, ts=clock(), forked_from=forked_from, compacted_from=compacted_from)
+    records = link_all(None, (start,), line_bytes_max=store.line_bytes_max)
+    await store.create_session(session_id, records)
+    return SessionLog(store, session_id, records[-1].head, on_conflict=on_conflict, clock=clock)
