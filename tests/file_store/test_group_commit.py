@@ -49,6 +49,8 @@ class WatchedDisk(System):
         self.let_go = threading.Event()
         self.failing = False
         self.full = False
+        self.writers: list[threading.Thread] = []
+        """The thread of each write."""
         self.flushed_through: list[str] = []
         """The files by which the whole file system was flushed."""
 
@@ -59,6 +61,7 @@ class WatchedDisk(System):
         name = file_name(fd)
         self.written[name] = self.written.get(name, 0) + bytes(data[:count]).count(b"\n")
         self.write_count += 1
+        self.writers.append(threading.current_thread())
         return count
 
     def flush(self, fd: int) -> None:
@@ -93,13 +96,12 @@ def position(log: SessionLog) -> int:
 
 
 def ticking(step_s: float) -> Callable[[], float]:
-    """Return a clock that goes on by a step each time it is read."""
-    now = 0.0
+    """Return a clock that goes on by a step each time it is read; each thread has its own."""
+    clock = threading.local()
 
     def read() -> float:
-        nonlocal now
-        now += step_s
-        return now
+        clock.now = getattr(clock, "now", 0.0) + step_s
+        return float(clock.now)
 
     return read
 
@@ -193,6 +195,25 @@ async def test_half_is_written_beside_the_flush_of_the_other_half(tmp_path: Path
             assert system.flush_count == 0
             system.let_go.set()
         assert system.flush_count == 2
+
+
+@on_both_backends
+@pytest.mark.usefixtures("brief_flushes")
+async def test_what_goes_the_whole_way_takes_no_others_along(tmp_path: Path) -> None:
+    """A session that is made beside the halves is written by the worker; what follows is not, or not for long."""
+    rounds = 20
+    system = WatchedDisk()
+    async with FileStore(tmp_path, system=system) as store:
+        logs = await create_company(store)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(append_to_all, logs, rounds)
+            while system.write_count < 6 * COMPANY:
+                await anyio.lowlevel.checkpoint()
+            await create_session_with_id(store, SessionId("late"), SessionStartState())
+            behind = system.write_count
+    assert [position(log) for log in logs] == [rounds + 2] * COMPANY
+    writers = system.writers[behind : behind + 10 * COMPANY]
+    assert writers.count(threading.current_thread()) > len(writers) * 3 // 4
 
 
 @on_both_backends

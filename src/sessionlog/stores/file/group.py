@@ -8,7 +8,8 @@ logs to itself meanwhile (``held``).
 **How long a batch gathers.** Where many append at once, a batch is handed over a turn of the event loop late, so that
 all who were woken by the last one can be in it: one flush for all. That is best while flushing takes longer than
 appending does. Where it takes less, the batch goes when half of them are in it, and the others are written while it is
-flushed: the disk works beside the interpreter, not after it.
+flushed: the disk works beside the interpreter, not after it. A batch with commits in it is never halved: what is
+appended while the worker has the logs becomes a commit as well, so it would be followed by commits for ever.
 
 Cancellation is settled here, for anyio's scopes and for asyncio's own ``task.cancel()`` alike: until a commit is
 taken into a batch, cancelling takes it out and nothing is written; once that happened, or it was written on the event
@@ -170,7 +171,7 @@ class GroupCommit:
         """Start the batch with half of the company in it, if that half took long enough to gather."""
         gathering_s = 2 * (perf_counter() - batch.gathered_since)
         self._halving = self._flush_s <= min(gathering_s, BRIEF_S)
-        if self._halving and self._running is None:
+        if self._halving and self._running is None and not batch.commits:
             self._start()
 
     def _start(self) -> None:
@@ -213,7 +214,7 @@ class GroupCommit:
     def _end(self, batch: Batch) -> None:
         """On the event loop again: wake who was in ``batch``, go on with those that came meanwhile.
 
-        Half of the company goes at once; else one turn later, so that whoever appends again is in the next batch too.
+        Half of the company goes at once; else later, so that whoever appends again is in the next batch too.
         """
         self._running, self.held = None, False
         if not batch.commits:
@@ -226,10 +227,10 @@ class GroupCommit:
         batch.settled.set()
         if not waiting:
             self._rest()
-        elif self._halving and waiting >= self._half:
+        elif self._halving and waiting >= self._half and not self._next.commits:
             self._start()
-        else:
-            self._loop.post(self._start)
+        else:  # two turns later, for trio runs what is posted among the tasks that were woken, not behind them
+            self._loop.post(self._loop.post, self._start)
 
     def _rest(self) -> None:
         self.busy = False
