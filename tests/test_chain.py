@@ -166,6 +166,17 @@ def test_the_default_line_limit_is_64_mib() -> None:
 # --- scanning
 
 
+def test_a_line_feed_inside_a_line_is_no_record() -> None:
+    """What is checked as one line is one: not two good ones with a line feed between, nor one that holds another."""
+    lines = LOG.splitlines()
+    with pytest.raises(CorruptLog, match="line feed") as error:
+        LogScanner().check(lines[0] + b"\n" + lines[1])
+    assert (error.value.damage, error.value.seq, error.value.offset) == (Damage.SHAPE, 0, 0)
+    scanner = LogScanner()
+    assert scanner.check(lines[0]).seq == 0
+    assert scanner.check(lines[1]).seq == 1
+
+
 def test_line_limit_when_reading() -> None:
     """A line as long as the limit is read; a longer one is broken, finished or not, however it comes."""
     size = max(map(len, LINES))

@@ -132,8 +132,6 @@ def verify_chain(records: Iterable[HashedEntry]) -> Verdict:
 
 
 _CLOSING_BRACE: Final = 0x7D
-_COPIED_BYTES_MAX: Final = 64 * 1024
-"""Up to here, copying the hashed part of a line is quicker than taking a view of it."""
 
 
 class LogScanner:
@@ -188,12 +186,12 @@ class LogScanner:
 
     def feed_into(self, data: bytes, records: list[HashedEntry] | None) -> None:
         """Take the next bytes of the log, adding each completed record to ``records`` (``None``: only check)."""
-        *lines, rest = data.split(b"\n")
-        if lines and self._parts:
-            lines[0] = b"".join((*self._parts, lines[0]))
+        if self._parts and b"\n" in data:
+            data = b"".join((*self._parts, data))
             self._parts, self._parts_bytes = [], 0
-        if lines:
-            self._check_all(lines, records)
+        offset = self.offset
+        self._check_lines(data, records)
+        rest = data[self.offset - offset :]
         if rest:
             self._parts.append(rest)
             self._parts_bytes += len(rest)
@@ -206,42 +204,46 @@ class LogScanner:
 
     def check(self, line: bytes) -> HashedEntry:
         """Check ``line`` (no LF) as the next record, step over it and return it. Raises :class:`CorruptLog`."""
+        if b"\n" in line:
+            raise self._corrupt(Damage.SHAPE, "a line feed stands inside the record")
         records: list[HashedEntry] = []
-        self._check_all([line], records)
+        self._check_lines(line + b"\n", records)
         return records[0]
 
-    def _check_all(self, lines: list[bytes], records: list[HashedEntry] | None) -> None:
-        """Check ``lines`` as the next records. The one loop that every byte read goes through: written for speed.
+    def _check_lines(self, data: bytes, records: list[HashedEntry] | None) -> None:
+        """Check the lines of ``data`` that end in LF as the next records; what stands behind them is not looked at.
 
-        A line is right if it begins with what its own bytes hash to, the hash before, and the position: all of it is
-        compared as bytes, in one go. What keeps a wrong one from that is looked into afterwards.
+        The one loop that every byte read goes through: written for speed. A line is right if it begins with what its
+        own bytes hash to, the hash before, and the position: all of it is compared as bytes, in one go, where they lie.
+        What keeps a wrong one from that is looked into afterwards.
         """
         prev_hash, seq, offset = self.prev_hash, self.seq, self.offset
         line_bytes_max = self._line_bytes_max
-        behind = f'","prev_hash":"{prev_hash}","seq":{seq},"kind":"' if seq else '","prev_hash":null,"seq":0,"kind":"'
+        view, find, startswith = memoryview(data), data.find, data.startswith
+        start = 0
+        link = "null" if prev_hash is None else f'"{prev_hash}"'
         try:
-            for line in lines:
-                size = len(line)
+            while (end := find(b"\n", start)) >= 0:
                 hasher = new_hasher()
-                hasher.update(line[HASHED_FROM:] if size < _COPIED_BYTES_MAX else memoryview(line)[HASHED_FROM:])
+                hasher.update(view[start + HASHED_FROM : end])
                 hash_: EntryHash = hasher.digest().hex()  # type: ignore[assignment]
                 if (
-                    not line.startswith(f'{{"hash":"{hash_}{behind}'.encode())
-                    or line[-1] != _CLOSING_BRACE
-                    or size > line_bytes_max
+                    not startswith(f'{{"hash":"{hash_}","prev_hash":{link},"seq":{seq},"kind":"'.encode(), start)
+                    or data[end - 1] != _CLOSING_BRACE
+                    or end - start > line_bytes_max
                 ):
-                    self.prev_hash, self.seq, self.offset = prev_hash, seq, offset
-                    raise self._fault(line)
+                    self.prev_hash, self.seq, self.offset = prev_hash, seq, offset + start
+                    raise self._fault(data[start:end])
                 if seq == 0:
-                    self._check_first(line)
+                    self._check_first(data[start:end])
                 if records is not None:
-                    records.append(HashedEntry(line, hash_, prev_hash, seq))
+                    records.append(HashedEntry(data[start:end], hash_, prev_hash, seq))
                 prev_hash = hash_
+                link = f'"{hash_}"'
                 seq += 1
-                offset += size + 1
-                behind = f'","prev_hash":"{hash_}","seq":{seq},"kind":"'
+                start = end + 1
         finally:
-            self.prev_hash, self.seq, self.offset = prev_hash, seq, offset
+            self.prev_hash, self.seq, self.offset = prev_hash, seq, offset + start
 
     def verdict(self, fault: CorruptLog | None = None) -> Verdict:
         """Return the outcome so far: ``broken`` with ``fault``, else ``torn_tail`` or ``valid``."""
