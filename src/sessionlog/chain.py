@@ -140,7 +140,7 @@ class LogScanner:
     Holds one unfinished line at most. After a :class:`CorruptLog` the counters stand at the last good record.
     """
 
-    __slots__ = ("_line_bytes_max", "_parts", "_parts_bytes", "_session_id", "offset", "prev_hash", "seq")
+    __slots__ = ("_hasher", "_line_bytes_max", "_parts", "_parts_bytes", "_session_id", "offset", "prev_hash", "seq")
 
     def __init__(
         self,
@@ -153,6 +153,7 @@ class LogScanner:
         """Start behind ``head``, ending at byte ``offset``; the first record must name ``session_id``, if given."""
         self._session_id = session_id
         self._line_bytes_max = line_bytes_max
+        self._hasher = new_hasher()  # one for all lines: starting it over takes less than copying it does
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self.offset: int = offset
@@ -219,14 +220,15 @@ class LogScanner:
         """
         prev_hash, seq, offset = self.prev_hash, self.seq, self.offset
         line_bytes_max = self._line_bytes_max
+        reset, update, digest = self._hasher.reset, self._hasher.update, self._hasher.digest
         view, find, startswith = memoryview(data), data.find, data.startswith
         start = 0
         link = "null" if prev_hash is None else f'"{prev_hash}"'
         try:
             while (end := find(b"\n", start)) >= 0:
-                hasher = new_hasher()
-                hasher.update(view[start + HASHED_FROM : end])
-                hash_: EntryHash = hasher.digest().hex()  # type: ignore[assignment]
+                reset()
+                update(view[start + HASHED_FROM : end])
+                hash_: EntryHash = digest().hex()  # type: ignore[assignment]
                 if (
                     not startswith(f'{{"hash":"{hash_}","prev_hash":{link},"seq":{seq},"kind":"'.encode(), start)
                     or data[end - 1] != _CLOSING_BRACE
