@@ -1,27 +1,38 @@
 """Following a log that others write: every record once, in order, whatever happens to the file meanwhile."""
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from sessionlog import (
     CorruptLog,
     FileStore,
     HashedEntry,
+    Head,
     SessionId,
     SessionNotFound,
     SessionStartState,
     StoreFailed,
+    TurnEnd,
+    UserInput,
     create_session_with_id,
+    link,
     open_session,
+    user_message,
 )
 from sessionlog.stores.file import follow as follow_module
+from sessionlog.stores.file.reading import NEWS_BYTES_MAX
+from sessionlog.stores.file.system import System
 
 pytestmark = pytest.mark.anyio
 SESSION = SessionId("followed")
@@ -147,3 +158,138 @@ async def test_a_follower_of_a_store_that_is_closed_is_told(tmp_path: Path) -> N
                 await anext(stream)
     with pytest.raises(StoreFailed):
         await log.save_turn_end(1)
+
+
+class Memory(System):
+    """Has all of a file in memory, or nothing; adds a line to it each time that it is asked, while there are any."""
+
+    def __init__(self, *, holds: bool) -> None:
+        self.holds = holds
+        self.asked = 0
+        self.path = ""
+        self.lines: list[bytes] = []
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        self.asked += 1
+        if self.lines:
+            write_line(self.path, self.lines.pop(0))
+        return super().pread(fd, size, offset) if self.holds else None
+
+
+def write_line(path: str, line: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(fd, line + b"\n")
+    os.close(fd)
+
+
+def more_lines(head: Head | None, count: int) -> list[bytes]:
+    lines: list[bytes] = []
+    for number in range(count):
+        record = link(head, TurnEnd(ts=1, turn_count=number))
+        head = record.head
+        lines.append(record.line)
+    return lines
+
+
+@pytest.fixture
+def hops(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Note each call that is handed to another thread."""
+    found: list[Any] = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def noted(call: Any, *arguments: Any, **options: Any) -> Any:
+        found.append(call)
+        return await run_sync(call, *arguments, **options)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", noted)
+    return found
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_what_lies_in_memory_takes_no_thread(tmp_path: Path, hops: list[Any], in_memory: bool) -> None:
+    """A follower that has caught up reads what is appended on the event loop, or else by one hop each."""
+    system = Memory(holds=in_memory)
+    async with FileStore(tmp_path, "os", system=system) as store:
+        log = await create_session_with_id(store, SESSION, SessionStartState())
+        async with contextlib.aclosing(store.follow(SESSION)) as stream:
+            assert await take(stream, 1) == [0]
+            hops.clear()
+            for turn in range(1, 6):
+                await log.save_turn_end(turn)
+                assert await take(stream, 1) == [turn]
+            assert system.asked >= 5
+            assert (len(hops) == 0) is in_memory
+
+
+async def test_much_is_read_by_a_thread(tmp_path: Path, hops: list[Any]) -> None:
+    """What came since is read on the event loop up to 64 KiB, and not a byte beyond."""
+    system = Memory(holds=True)
+    async with FileStore(tmp_path, "os", system=system) as store:
+        log = await create_session_with_id(store, SESSION, SessionStartState())
+        async with contextlib.aclosing(store.follow(SESSION)) as stream:
+            assert await take(stream, 1) == [0]
+            for size, by_thread in ((NEWS_BYTES_MAX, False), (NEWS_BYTES_MAX + 1, True)):
+                hops.clear()
+                overhead = len(link(log.head, UserInput(ts=1, item=user_message(""))).line) + 1
+                await log.append(UserInput(ts=1, item=user_message("x" * (size - overhead))))
+                assert log.head is not None
+                assert await take(stream, 1) == [log.head.seq]
+                assert (len(hops) > 0) is by_thread
+
+
+async def test_a_commit_that_is_being_written_is_waited_for_by_a_thread(tmp_path: Path, hops: list[Any]) -> None:
+    """Where a writer holds the lock, the event loop does not wait for it; the follower gets the record all the same."""
+    system = Memory(holds=True)
+    async with FileStore(tmp_path, "os", system=system) as store:
+        log = await create_session_with_id(store, SESSION, SessionStartState())
+        path = tmp_path / f"{SESSION}.jsonl"
+        async with contextlib.aclosing(store.follow(SESSION)) as stream:
+            assert await take(stream, 1) == [0]
+            hops.clear()
+            with path.open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                write_line(str(path), more_lines(log.head, 1)[0])
+                assert await take(stream, 1) == [1]
+            assert system.asked == 0
+            assert len(hops) > 0
+
+
+async def test_a_follower_of_a_busy_log_lets_others_run(tmp_path: Path) -> None:
+    """There is something new whenever the follower looks, and other tasks have their turns all the same."""
+    system = Memory(holds=True)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.lowlevel.checkpoint()
+            ticks += 1
+
+    async with FileStore(tmp_path, "os", system=system) as store:
+        log = await create_session_with_id(store, SESSION, SessionStartState())
+        async with contextlib.aclosing(store.follow(SESSION)) as stream, anyio.create_task_group() as tasks:
+            assert await take(stream, 1) == [0]
+            system.path = str(tmp_path / f"{SESSION}.jsonl")
+            system.lines = more_lines(log.head, 200)
+            write_line(system.path, system.lines.pop(0))
+            tasks.start_soon(tick)
+            assert await take(stream, 200) == list(range(1, 201))
+            assert ticks > 100
+            tasks.cancel_scope.cancel()
+
+
+async def test_only_what_lies_in_memory_whole_is_given(tmp_path: Path) -> None:
+    """The system's own call gives what was just written, nothing where some of it is missing, and tells of errors."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 64)
+    system = System()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert system.pread_cached(fd, 300, 100) in (path.read_bytes()[100:400], None)
+        assert system.pread_cached(fd, 0, 100) in (b"", None)
+        assert system.pread_cached(fd, 300, 16 * 1024 - 299) is None
+    finally:
+        os.close(fd)
+    if hasattr(os, "RWF_NOWAIT"):
+        with pytest.raises(OSError, match="descriptor"):
+            system.pread_cached(fd, 1, 0)

@@ -31,6 +31,7 @@ Kind: TypeAlias = Literal[
     "fchmod",
     "mkdir",
     "pread",
+    "pread_cached",
     "write",
     "ftruncate",
     "unlink",
@@ -155,6 +156,10 @@ class FaultySystem(System):
             return super(FaultySystem, self).pread(fd, wanted, offset)
 
         return self._run_cuttable("pread", fd, read)
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        """Read what lies in memory, or the fault."""
+        return self._run("pread_cached", fd, lambda: super(FaultySystem, self).pread_cached(fd, size, offset))
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write, or the fault."""

@@ -3,16 +3,21 @@
 Each step opens the log, checks that it is still the same file, takes one chunk from behind the last whole record,
 and closes it, all on a worker thread: a reader that is dropped half-way leaks nothing, and any number of readers needs
 one descriptor a worker thread. Whoever streams has the bytes checked in turns with what else runs on the event loop.
+
+A reader that has caught up with the log and follows it reads what came since on the event loop, if it is little and
+nobody holds the lock: it lies in memory still, and the way to a thread and back takes longer than all the rest. That it
+does lie there is not hoped for but asked of the system, where it can tell; else the thread reads, as ever.
 """
 
 import os
 import time
 from typing import Final, NamedTuple
 
+import anyio.lowlevel
 import anyio.to_thread
 
 from ...chain import LogScanner
-from ...errors import CorruptLog, Damage, SessionLogError
+from ...errors import CorruptLog, Damage, SessionLogError, StoreFailed
 from ...ids import SessionId
 from ...record import HashedEntry
 from ...turns import Turns
@@ -20,6 +25,8 @@ from .layout import Layout, store_failed
 from .system import System
 
 CHUNK_BYTES: Final = 1024 * 1024
+NEWS_BYTES_MAX: Final = 64 * 1024
+"""More than this is not read on the event loop."""
 SETTLE_S: Final = 0.1
 _SETTLE_PAUSE_S: Final = 0.0002
 
@@ -62,11 +69,13 @@ class LogReader:
         self._line_bytes_max = line_bytes_max
         self._identity: tuple[int, int] | None = None
         self._chunk_bytes = CHUNK_BYTES
+        self._caught_up = False
         self.scanner: LogScanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
 
     async def step(self) -> Step:
         """Read the next chunk on a worker thread, check it on the event loop; otherwise as :meth:`step_blocking`."""
-        data, at_end = await anyio.to_thread.run_sync(self._read)
+        news = await self._read_news()
+        data, at_end = await anyio.to_thread.run_sync(self._read) if news is None else news
         records: list[HashedEntry] = []
         turns = Turns(self.scanner, lambda part: self.scanner.feed_into(part, records))
         offset = self.scanner.offset
@@ -94,24 +103,56 @@ class LogReader:
         self.scanner.drop_torn()
         self._chunk_bytes = min(self._chunk_bytes * 2, self._line_bytes_max + 2) if grows else CHUNK_BYTES
 
-    def _read(self) -> tuple[bytes, bool]:
-        """Return the next chunk and whether it reaches the file's end."""
-        offset = self.scanner.offset
-        fd = self._layout.open_to_read(self._session_id)
+    async def _read_news(self) -> tuple[bytes, bool] | None:
+        """Return what came since the reader had caught up, as :meth:`_read`; ``None`` where that may take time."""
+        if not self._caught_up:
+            return None
+        await anyio.lowlevel.checkpoint()
+        fd = self._open()
         try:
-            status = settled_status(self._system, fd)
-            identity = (status.st_dev, status.st_ino)
-            if self._identity is not None and identity != self._identity:
-                raise self._changed("the file was replaced while it was read")
-            if status.st_size < offset:
-                raise self._changed(f"the file was cut to {status.st_size} bytes while it was read")
-            self._identity = identity
-            data = self._system.pread(fd, min(self._chunk_bytes, status.st_size - offset), offset)
-            return data, offset + len(data) >= status.st_size
+            if not self._system.try_share(fd):
+                return None
+            try:
+                left = self._left(self._system.fstat(fd))
+            finally:
+                self._system.unlock(fd)
+            if left > NEWS_BYTES_MAX:
+                return None
+            data = self._system.pread_cached(fd, left, self.scanner.offset)
+            return None if data is None else (data, True)
         except OSError as error:
-            raise store_failed(error, self._layout.log_path(self._session_id), "cannot read the log") from error
+            raise self._unreadable(error) from error
         finally:
             self._layout.close(fd)
+
+    def _read(self) -> tuple[bytes, bool]:
+        """Return the next chunk and whether it reaches the file's end."""
+        fd = self._open()
+        try:
+            left = self._left(settled_status(self._system, fd))
+            data = self._system.pread(fd, min(self._chunk_bytes, left), self.scanner.offset)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        finally:
+            self._layout.close(fd)
+        self._caught_up = len(data) >= left
+        return data, self._caught_up
+
+    def _open(self) -> int:
+        return self._layout.open_to_read(self._session_id)
+
+    def _left(self, status: os.stat_result) -> int:
+        """Return how many bytes of the file are to be read yet. Raises :class:`CorruptLog` if it is another one."""
+        identity = (status.st_dev, status.st_ino)
+        if self._identity is not None and identity != self._identity:
+            raise self._changed("the file was replaced while it was read")
+        if status.st_size < self.scanner.offset:
+            raise self._changed(f"the file was cut to {status.st_size} bytes while it was read")
+        self._identity = identity
+        return status.st_size - self.scanner.offset
+
+    def _unreadable(self, error: OSError) -> StoreFailed:
+        return store_failed(error, self._layout.log_path(self._session_id), "cannot read the log")
 
     def _changed(self, reason: str) -> CorruptLog:
         return CorruptLog(

@@ -17,6 +17,8 @@ except ImportError:  # Windows: FileStore refuses before any of this is called
 
 _SYNCFS_REPORTS_ERRORS: Final = (5, 8)
 """Since this Linux version, syncfs() returns the errors of writing back; before, it says 0 whatever happened."""
+_RWF_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
+"""Linux 4.14 and newer, by file system."""
 
 
 class System:
@@ -50,6 +52,21 @@ class System:
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes at ``offset``."""
         return os.pread(fd, size, offset)
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        """Read ``size`` bytes at ``offset`` if they lie in memory; ``None`` if not, or where the system cannot tell."""
+        if _RWF_NOWAIT is None:
+            return None
+        buffer = bytearray(size)
+        try:
+            if os.preadv(fd, [buffer], offset, _RWF_NOWAIT) == size:
+                return bytes(buffer)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+        return None
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write; may write less than asked."""
