@@ -48,11 +48,11 @@ QUICK: Final = Plan(
     slow_appends=128,
     sessions_at_once=(1, 64, 1000),
     batch_count=20,
-    stored_records=10_000,
+    stored_records=25_000,
     big_records=100_000,
     listed_sessions=10_000,
     transcript_bytes=3_000_000,
-    folder_bytes=10_000_000,
+    folder_bytes=5_000_000,
     follow_records=40,
     imports=1,
 )
