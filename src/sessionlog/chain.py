@@ -51,7 +51,7 @@ def link_at(
     prev_hash: EntryHash | None, seq: int, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES_MAX
 ) -> HashedEntry:
     """Return the record that puts ``entry`` at position ``seq`` behind the record ``prev_hash``; as :func:`link`."""
-    if (prev_hash is None) is not isinstance(entry, SessionStart):
+    if (prev_hash is None) is not (type(entry) is SessionStart):
         raise InvalidEntry("session_start is the first record of a log, and only that")
     payload = record_payload(prev_hash, seq, encode_entry(entry))
     if len(payload) + HASHED_FROM > line_bytes_max:

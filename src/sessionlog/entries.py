@@ -202,7 +202,10 @@ _INTEGERS: Final[dict[type, tuple[str, ...]]] = {
 _NUMBERS: Final = ("max_tokens", "temperature", "top_p", "top_k")
 _FREE_MEMBERS: Final[dict[type, str]] = {Extension: "payload", AgentEventEntry: "event"}
 
-_WITH_MORE_NUMBERS: Final = frozenset({SessionStart, ConfigChanged, *_FREE_MEMBERS})
+_WITH_MORE_NUMBERS: Final = frozenset(
+    {SessionStart, ConfigChanged, *_FREE_MEMBERS, *(struct for struct, names in _INTEGERS.items() if names != ("ts",))}
+)
+"""The kinds that hold numbers beside ``ts``."""
 
 
 class _KindOnly(msgspec.Struct):
@@ -220,15 +223,12 @@ def encode_entry(entry: LogEntry) -> bytes:
     Raises :class:`InvalidEntry` for whatever would not come back equal: NaN, infinities, lone surrogates, integers past
     64 bits, keys that are no strings, raw fragments, wrong types, nesting deeper than 64.
     """
-    integers = _INTEGERS.get(type(entry))
-    if integers is None:
+    struct = type(entry)
+    if struct not in _INTEGERS:
         return _encode_unknown(entry)
-    for name in integers:
-        value = getattr(entry, name)
-        if type(value) is not int or not INTEGER_MIN <= value <= INTEGER_MAX:
-            _check_integer(value, name)
-    if type(entry) in _WITH_MORE_NUMBERS:
-        _check_more_numbers(entry)
+    ts = entry.ts
+    if type(ts) is not int or not INTEGER_MIN <= ts <= INTEGER_MAX or struct in _WITH_MORE_NUMBERS:
+        _check_numbers(entry)
     try:
         data = _encode(entry)
         decoded = _decode_known(data)
@@ -239,8 +239,10 @@ def encode_entry(entry: LogEntry) -> bytes:
     return data
 
 
-def _check_more_numbers(entry: LogEntry) -> None:
-    """Check the members that may hold numbers beside the entry's own integers."""
+def _check_numbers(entry: LogEntry) -> None:
+    """Check every integer of the entry, and the members that may hold other numbers."""
+    for name in _INTEGERS[type(entry)]:
+        _check_integer(getattr(entry, name), name)
     free = _FREE_MEMBERS.get(type(entry))
     if free is not None:
         _check_json(getattr(entry, free), free, depth=2)
