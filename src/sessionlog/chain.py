@@ -187,15 +187,16 @@ class LogScanner:
 
     def feed_into(self, data: bytes, records: list[HashedEntry] | None) -> None:
         """Take the next bytes of the log, adding each completed record to ``records`` (``None``: only check)."""
-        if self._parts and b"\n" in data:
-            data = b"".join((*self._parts, data))
-            self._parts, self._parts_bytes = [], 0
-        offset = self.offset
-        self._check_lines(data, records)
-        rest = data[self.offset - offset :]
-        if rest:
-            self._parts.append(rest)
-            self._parts_bytes += len(rest)
+        if b"\n" in data:
+            if self._parts:
+                data = b"".join((*self._parts, data))
+                self._parts, self._parts_bytes = [], 0
+            offset = self.offset
+            self._check_lines(data, records)
+            data = data[self.offset - offset :]
+        if data:
+            self._parts.append(data)
+            self._parts_bytes += len(data)
             if self._parts_bytes > self._line_bytes_max:
                 raise self._too_long()
 

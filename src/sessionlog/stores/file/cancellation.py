@@ -16,19 +16,15 @@ from .worker import Event
 _CANCELLED: Final = float("-inf")
 _told_late: "weakref.WeakSet[Any]" = weakref.WeakSet()
 """The tasks that have outlasted a cancellation, and have not come to a checkpoint of ours since."""
-_any_told_late = False
-"""There may be some: every append asks, and a weak set takes its time to say that it is empty."""
 
 
 def is_due() -> bool:
     """Tell whether this task has outlasted a cancellation, so that a checkpoint is due; say so once."""
-    global _any_told_late  # noqa: PLW0603 - see above
-    if not _any_told_late:
+    if not _told_late:
         return False
     task = _current_task()
     due = task in _told_late
     _told_late.discard(task)
-    _any_told_late = bool(_told_late)
     return due
 
 
@@ -67,12 +63,10 @@ def _postpone(cancellation: BaseException) -> None:
     its count left as it was for ``asyncio.timeout`` and task groups to read; but not before the loop's next turn, and
     only if it still stands then: a timeout whose block ended meanwhile has taken it back, and nobody else asked for it.
     """
-    global _any_told_late  # noqa: PLW0603 - see above
     task = _current_task()
     if task is None:  # no task, nobody to tell
         return
     _told_late.add(task)
-    _any_told_late = True
     if anyio.current_effective_deadline() == _CANCELLED:
         return
     import asyncio  # noqa: PLC0415 - only there does an exception reach this line

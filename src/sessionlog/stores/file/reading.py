@@ -4,9 +4,9 @@ Each step opens the log, checks that it is still the same file, takes one chunk 
 and closes it, all on a worker thread: a reader that is dropped half-way leaks nothing, and any number of readers needs
 one descriptor a worker thread. Whoever streams has the bytes checked in turns with what else runs on the event loop.
 
-A reader that has caught up with the log and follows it reads what came since on the event loop, if it is little and
-nobody holds the lock: it lies in memory still, and the way to a thread and back takes longer than all the rest. That it
-does lie there is not hoped for but asked of the system, where it can tell; else the thread reads, as ever.
+A reader that has caught up with the log and follows it does all of that on the event loop, if what came since is little
+and nobody holds the lock: it lies in memory still, and the way to a thread and back takes longer than all the rest.
+That it does lie there is not hoped for but asked of the system; where that cannot tell, the thread reads, as ever.
 """
 
 import os
@@ -105,7 +105,7 @@ class LogReader:
 
     async def _read_news(self) -> tuple[bytes, bool] | None:
         """Return what came since the reader had caught up, as :meth:`_read`; ``None`` where that may take time."""
-        if not self._caught_up:
+        if not (self._caught_up and self._system.tells_cached):
             return None
         await anyio.lowlevel.checkpoint()
         fd = self._open()

@@ -17,12 +17,15 @@ except ImportError:  # Windows: FileStore refuses before any of this is called
 
 _SYNCFS_REPORTS_ERRORS: Final = (5, 8)
 """Since this Linux version, syncfs() returns the errors of writing back; before, it says 0 whatever happened."""
-_RWF_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
-"""Linux 4.14 and newer, by file system."""
+_RWF_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
+"""Linux 4.14 and newer."""
 
 
 class System:
     """The calls as the platform has them. Each raises ``OSError``; interrupted ones are retried by Python (PEP 475)."""
+
+    tells_cached: bool = _RWF_NOWAIT != 0
+    """Whether :meth:`pread_cached` is worth asking: False where the system, or the file system, cannot tell."""
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Open; never inherited by children, never the controlling terminal, never waiting for a FIFO's other end."""
@@ -54,19 +57,18 @@ class System:
         return os.pread(fd, size, offset)
 
     def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
-        """Read ``size`` bytes at ``offset`` if they lie in memory; ``None`` if not, or where the system cannot tell."""
-        if _RWF_NOWAIT is None:
-            return None
+        """Read ``size`` bytes at ``offset`` if they lie in memory, else ``None``; see :attr:`tells_cached`.
+
+        Never raises: what keeps it from reading, :meth:`pread` tells.
+        """
         buffer = bytearray(size)
         try:
-            if os.preadv(fd, [buffer], offset, _RWF_NOWAIT) == size:
-                return bytes(buffer)
+            return bytes(buffer) if os.preadv(fd, [buffer], offset, _RWF_NOWAIT) == size else None
         except BlockingIOError:
             return None
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise
-        return None
+        except (OSError, NotImplementedError):  # a file system that knows no such thing, a sandbox that forbids it
+            self.tells_cached = False
+            return None
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write; may write less than asked."""

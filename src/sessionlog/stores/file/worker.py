@@ -9,7 +9,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import anyio
@@ -24,8 +24,8 @@ _T = TypeVar("_T")
 class Event(Protocol):
     """What tasks wait for; once."""
 
-    def wait(self) -> Awaitable[object]:
-        """Await this: it returns once the event is set."""
+    async def wait(self) -> object:
+        """Return once it is set."""
         ...
 
     def set(self) -> None:
@@ -42,7 +42,7 @@ class Loop(NamedTuple):
 
     post: Post
     new_event: Callable[[], Event]
-    """Every append waits for one, so it is the library's own, or less: anyio's around that costs as much again."""
+    """The library's own: every append waits for one, and anyio's around it costs as much again."""
     is_running: Callable[[], bool]
     """Tells whether it is known to run still."""
 
@@ -54,39 +54,8 @@ def running_loop() -> Loop:
     """Return the event loop that runs this."""
     token: Any = anyio.lowlevel.current_token().native_token
     if hasattr(token, "call_soon_threadsafe"):
-        return Loop(token.call_soon_threadsafe, lambda: Latch(token.create_future), token.is_running)
+        return Loop(token.call_soon_threadsafe, sys.modules["asyncio"].Event, token.is_running)
     return Loop(token.run_sync_soon, sys.modules["trio"].Event, lambda: False)
-
-
-class Latch:
-    """An event of asyncio that is set once: a future for each who waits, and nothing beside."""
-
-    __slots__ = ("_create_future", "_is_set", "_waiting")
-
-    def __init__(self, create_future: Callable[[], Any]) -> None:
-        """It is not set; ``create_future`` is the event loop's."""
-        self._create_future = create_future
-        self._waiting: list[Any] = []
-        self._is_set = False
-
-    def wait(self) -> Awaitable[object]:
-        """Await this: it returns once the latch is set. Whoever is cancelled waits no more, and nobody else is."""
-        future: Awaitable[object] = self._create_future()
-        self._waiting.append(future)
-        if self._is_set:
-            self.set()
-        return future
-
-    def set(self) -> None:
-        """Wake who waits."""
-        self._is_set = True
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
-
-    def is_set(self) -> bool:
-        """Tell whether it is set."""
-        return self._is_set
 
 
 class Worker:
