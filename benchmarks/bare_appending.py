@@ -2,7 +2,8 @@
 
 The first kind checks nothing, knows of no other writer and mostly stands in the way of the event loop; no library gets
 beyond it. The second, *checked*, adds what the promises take and nothing else: each entry is decoded and compared,
-each write is locked and preceded by a look at the path, and a flush leaves the event loop free.
+each write is locked and preceded by a look at the path, a flush leaves the event loop free, and where many append at
+once, each of them is a task that goes on when its own record is durable.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ IN_PLACE_CHECKED: Final = "bare loop: encode, decode, hash, lock, look, write, u
 FLUSHED: Final = "bare loop: write, fdatasync"
 FLUSHED_CHECKED: Final = "bare loop: encode, decode, hash, lock, look, write, unlock, fdatasync in a thread"
 GROUP: Final = "bare loop: encode, hash, write to all, one flush"
-GROUP_CHECKED: Final = "bare loop: encode, decode, hash, lock, look, write, unlock all, one flush"
+GROUP_CHECKED: Final = "bare tasks: encode, decode, hash, lock, look, write, unlock, one flush for all"
 _SYSTEM: Final = System()
 
 
@@ -118,19 +119,16 @@ def group(*, sessions: int, each: int) -> Contender:
 
 
 def group_checked(*, sessions: int, each: int) -> Contender:
-    """The same with what the promises take."""
+    """The same with what the promises take, and a task for each session: it goes on once its record is durable."""
 
     async def measure(folder: Path) -> float:
         with open_files(folder, sessions) as files, _Flusher(lambda: _flush_all(files)) as flusher:
-            paths = _paths(files)
-            heads = [GENESIS] * sessions
+            together = _Together(flusher, sessions)
             work = entries(each)
             watch = Stopwatch()
-            for seq, entry in enumerate(work):
-                for number, file in enumerate(files):
-                    heads[number], line = _checked_record(heads[number], seq, entry)
-                    _write_locked(file, paths[number], line)
-                await flusher.flushed()
+            await asyncio.gather(
+                *[_append_checked(file, path, work, together) for file, path in zip(files, _paths(files), strict=True)]
+            )
             return watch.rate(sessions * each)
 
     return Contender(GROUP_CHECKED, "kept", measure, POWER_CHAINED)
@@ -145,11 +143,11 @@ class _Flusher:
         self._asked: queue.SimpleQueue[asyncio.Future[None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run)
 
-    async def flushed(self) -> None:
-        """Return once a flush that began after this call has ended."""
+    def flushed(self) -> "asyncio.Future[None]":
+        """Flush, and return what is done once that has ended."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._asked.put(future)
-        await future
+        return future
 
     def _run(self) -> None:
         while (future := self._asked.get()) is not None:
@@ -163,6 +161,37 @@ class _Flusher:
     def __exit__(self, *_: object) -> None:
         self._asked.put(None)
         self._thread.join()
+
+
+class _Together:
+    """Flushes once all of so many tasks have written, for all of them."""
+
+    def __init__(self, flusher: _Flusher, count: int) -> None:
+        self._flusher = flusher
+        self._count = count
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def flushed(self) -> None:
+        """Return once what this task has written is durable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        if len(self._waiting) == self._count:
+            self._flusher.flushed().add_done_callback(self._go_on)
+        await future
+
+    def _go_on(self, _: "asyncio.Future[None]") -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            future.set_result(None)
+
+
+async def _append_checked(file: int, path: str, work: Sequence[LogEntry], together: _Together) -> None:
+    """Append each entry, with what the promises take."""
+    head = GENESIS
+    for seq, entry in enumerate(work):
+        head, line = _checked_record(head, seq, entry)
+        _write_locked(file, path, line)
+        await together.flushed()
 
 
 def _paths(files: Sequence[int]) -> list[str]:
