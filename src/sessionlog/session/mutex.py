@@ -11,7 +11,8 @@ class Mutex:
     __slots__ = ("_waiting", "taken")
 
     def __init__(self) -> None:
-        self.taken = False
+        """Nobody has it."""
+        self.taken: bool = False
         self._waiting: deque[anyio.Event] = deque()
 
     async def take(self) -> None:
