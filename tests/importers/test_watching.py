@@ -396,11 +396,13 @@ async def test_two_watches_of_one_folder_write_nothing_twice(folder: Path) -> No
     data = made.bytes()
     path = folder / "t.jsonl"
     path.write_bytes(data[:50])
+    went_on = anyio.Event()
 
     async def run(watch: Watch) -> None:
         async with aclosing(watch.run()) as outcomes:
             async for outcome in outcomes:
                 assert not isinstance(outcome, NotImported)
+                went_on.set()
 
     watches = [Watch(store, [folder], pace=EAGER._replace(look_s=0.002)) for _ in range(2)]
     await import_file(once, made.write(folder.parent), growing=True)
@@ -415,6 +417,7 @@ async def test_two_watches_of_one_folder_write_nothing_twice(folder: Path) -> No
             await anyio.lowlevel.checkpoint()
         with anyio.fail_after(30):
             while await contents(store) != await contents(once):
-                await anyio.lowlevel.checkpoint()
+                await went_on.wait()
+                went_on = anyio.Event()
         tasks.cancel_scope.cancel()
     await check_store(store)
