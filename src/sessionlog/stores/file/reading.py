@@ -38,12 +38,19 @@ def settled_status(system: System, fd: int) -> os.stat_result:
     stays taken holds no reader up for longer than ``SETTLE_S``; then what is there is taken as it is.
     """
     give_up_at = None
-    while not system.try_share(fd):
+    while (status := _status_if_free(system, fd)) is None:
         now = time.monotonic()
         give_up_at = now + SETTLE_S if give_up_at is None else give_up_at
         if now >= give_up_at:
             return system.fstat(fd)
         time.sleep(_SETTLE_PAUSE_S)
+    return status
+
+
+def _status_if_free(system: System, fd: int) -> os.stat_result | None:
+    """Return the file's status, taken under the shared lock; ``None`` if a writer has the lock."""
+    if not system.try_share(fd):
+        return None
     try:
         return system.fstat(fd)
     finally:
@@ -110,13 +117,8 @@ class LogReader:
         await anyio.lowlevel.checkpoint()
         fd = self._open()
         try:
-            if not self._system.try_share(fd):
-                return None
-            try:
-                left = self._left(self._system.fstat(fd))
-            finally:
-                self._system.unlock(fd)
-            if left > NEWS_BYTES_MAX:
+            status = _status_if_free(self._system, fd)
+            if status is None or (left := self._left(status)) > NEWS_BYTES_MAX:
                 return None
             data = self._system.pread_cached(fd, left, self.scanner.offset)
             return None if data is None else (data, True)
