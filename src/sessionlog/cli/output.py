@@ -46,6 +46,7 @@ class Output:
     def __init__(self, *, json: bool) -> None:
         """Print objects if ``json``, else lines; nothing goes out yet."""
         self.json = json
+        self._encoding = "utf-8" if json or sys.stdout is None else sys.stdout.encoding  # JSON: RFC 8259 section 8.1
         self._styled = not json and sys.stdout is not None and sys.stdout.isatty()
         self._console: Console | None = None
         self._progress: Progress | None = None
@@ -90,11 +91,10 @@ class Output:
         self._pending, self._pending_chars = [], 0
         if sys.stdout is None:
             raise Refused("standard output is closed: nothing can be printed")
-        encoding = "utf-8" if self.json else sys.stdout.encoding  # JSON is UTF-8 (RFC 8259 section 8.1)
-        if not encoding.lower().startswith("utf"):
+        if not self._encoding.lower().startswith("utf"):
             data = data.translate(_PLAIN_GLYPHS)
         with self._progress_paused():
-            await aiofiles.stdout_bytes.write(data.encode(encoding, "backslashreplace"))
+            await aiofiles.stdout_bytes.write(data.encode(self._encoding, "backslashreplace"))
             await aiofiles.stdout_bytes.flush()
         self._flushed_at = time.monotonic()
 
@@ -184,7 +184,16 @@ def _progress(*, in_bytes: bool) -> "Progress":
     if in_bytes:
         counts = [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True)]
     label = TextColumn("{task.description}", markup=False)
-    return Progress(label, BarColumn(), *counts, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    return Progress(
+        label,
+        BarColumn(),
+        *counts,
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # rich would put objects of its own in the place of sys.stdout and sys.stderr, which do
+        redirect_stderr=False,  # not have all that files have; what this program prints pauses the bar by itself
+    )
 
 
 def silence_stdout() -> None:
