@@ -193,6 +193,7 @@ _KNOWN_TYPES: Final[tuple[type[KnownEntry], ...]] = KnownEntry.__args__
 KINDS: Final = frozenset(str(struct.__struct_config__.tag) for struct in _KNOWN_TYPES) | {"cache_locked"}
 
 _encode = msgspec.json.Encoder().encode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_known = msgspec.json.Decoder(KnownEntry | _CacheLocked).decode
 _decode_any = msgspec.json.Decoder().decode
 _INTEGERS: Final[dict[type, tuple[str, ...]]] = {
@@ -229,24 +230,52 @@ def encode_entry(entry: LogEntry) -> bytes:
     ts = entry.ts
     if type(ts) is not int or not INTEGER_MIN <= ts <= INTEGER_MAX or struct in _WITH_MORE_NUMBERS:
         _check_numbers(entry)
+    free = _FREE_MEMBERS.get(struct)
     try:
         data = _encode(entry)
         decoded = _decode_known(data)
     except (ValueError, TypeError, RecursionError) as error:
+        if free is not None:
+            _check_json(getattr(entry, free), free, depth=2)
         raise _invalid(f"{entry_kind(entry)}: {_advice(error)}") from error
     if decoded != entry:
+        if free is not None:
+            _check_json(getattr(entry, free), free, depth=2)
         _check_same(entry, decoded, entry_kind(entry))
+    if free is not None:
+        _check_free(getattr(entry, free), free, data)
     return data
 
 
+def _check_free(value: object, name: str, data: bytes) -> None:
+    """Check what equality after the round trip does not show of a free member: 64 bits, and the nesting depth.
+
+    Both are asked of native code: MessagePack has no integers beyond 64 bits, and JSON that holds fewer brackets than
+    the limit, text included, is not nested deeper. Python walks the value only if one of them does not settle it.
+    """
+    try:
+        _encode_msgpack(value)
+    except (OverflowError, ValueError, TypeError, RecursionError):
+        _check_json(value, name, depth=2)
+    if data.count(b"{") + data.count(b"[") > NESTING_DEPTH_MAX and _is_deeper(value, NESTING_DEPTH_MAX - 1):
+        raise _invalid(f"{name}: nested deeper than {NESTING_DEPTH_MAX}")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether more than ``levels`` containers stand in each other in ``value``."""
+    if not isinstance(value, dict | list | tuple):
+        return False
+    if not levels:
+        return True
+    members = value.values() if isinstance(value, dict) else value
+    return any(isinstance(member, dict | list | tuple) and _is_deeper(member, levels - 1) for member in members)
+
+
 def _check_numbers(entry: LogEntry) -> None:
-    """Check every integer of the entry, and the members that may hold other numbers."""
+    """Check every integer of the entry."""
     for name in _INTEGERS[type(entry)]:
         _check_integer(getattr(entry, name), name)
-    free = _FREE_MEMBERS.get(type(entry))
-    if free is not None:
-        _check_json(getattr(entry, free), free, depth=2)
-    elif isinstance(entry, SessionStart | ConfigChanged):
+    if isinstance(entry, SessionStart | ConfigChanged):
         for name in _NUMBERS:
             number = getattr(entry.config, name, None)
             if isinstance(number, int):  # also where a float is declared: 2**64 would be written as an integer
