@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from sessionlog import (
@@ -15,6 +16,7 @@ from sessionlog import (
     HookInjectedItems,
     ImagePart,
     Item,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -94,6 +96,8 @@ starts = st.builds(
     history=histories,
     forked_from=st.none() | origins,
     compacted_from=st.none() | origins,
+    title=_maybe_text,
+    labels=st.dictionaries(texts, texts, max_size=3),
 )
 unknown_entries = st.builds(
     UnknownEntry,
@@ -109,6 +113,12 @@ later_entries: st.SearchStrategy[LogEntry] = st.one_of(
     st.builds(TurnEnd, ts=timestamps, turn_count=counts),
     st.builds(Locked, ts=timestamps, locked_prefix_len=counts),
     st.builds(CacheUnlocked, ts=timestamps),
+    st.builds(
+        LabelsChanged,
+        ts=timestamps,
+        title=st.just(msgspec.UNSET) | st.none() | texts,
+        labels=st.dictionaries(texts, st.none() | texts, max_size=3),
+    ),
     st.builds(
         RunOutcome,
         ts=timestamps,

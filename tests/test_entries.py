@@ -22,6 +22,7 @@ from sessionlog import (
     HookInjectedItems,
     ImagePart,
     InvalidEntry,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -137,6 +138,12 @@ ENCODINGS: list[tuple[LogEntry, str]] = [
             '{"kind":"llm_usage","ts":1,"history_len":2,"input_total_tokens":3,"cache_read_tokens":4,'
             '"cache_write_tokens":5,"output_tokens":6}'
         ),
+    ),
+    (LabelsChanged(ts=1), '{"kind":"labels_changed","ts":1}'),
+    (LabelsChanged(ts=1, title=None), '{"kind":"labels_changed","ts":1,"title":null}'),
+    (
+        LabelsChanged(ts=1, title="t", labels={"b": "1", "a": None}),
+        '{"kind":"labels_changed","ts":1,"title":"t","labels":{"b":"1","a":null}}',
     ),
     (
         Extension(ts=1, domain="d", payload={"b": [None, True, 1.5], "a": {}}),

@@ -23,6 +23,7 @@ from sessionlog import (
     HookInjectedItems,
     InvalidEntry,
     Item,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -199,6 +200,8 @@ async def test_every_verb_writes_its_entry(store: SlowStore, log: SessionLog) ->
         await log.save_cache_unlocked(),
         await log.save_config_changed(RequestConfig(top_k=1)),
         await log.save_extension("d", {"a": [1]}),
+        await log.set_labels({"team": "x", "case": None}, title="t"),
+        await log.set_labels(title=None),
     ]
     assert (await entries_of(store, ID))[1:] == [
         UserInput(ts=1, item=user_message("u")),
@@ -217,10 +220,35 @@ async def test_every_verb_writes_its_entry(store: SlowStore, log: SessionLog) ->
         CacheUnlocked(ts=106),
         ConfigChanged(ts=107, config=RequestConfig(top_k=1)),
         Extension(ts=108, domain="d", payload={"a": [1]}),
+        LabelsChanged(ts=109, title="t", labels={"team": "x", "case": None}),
+        LabelsChanged(ts=110, title=None),
     ]
     assert [record.hash for record in await store.read_all(ID)][1:] == hashes
     assert store.commits == [1] * len(hashes)
     await check_head(store, log)
+
+
+async def test_a_change_of_no_label_is_refused(store: SlowStore, log: SessionLog) -> None:
+    """What changes nothing, or names a label without a name, is no record."""
+    for labels in (None, {}, {"": "x"}):
+        with pytest.raises(InvalidEntry):
+            await log.set_labels(labels)
+    assert store.commits == []
+    await check_head(store, log)
+
+
+async def test_title_and_labels_are_taken_along(store: SlowStore, log: SessionLog) -> None:
+    """A fork and a compaction are called and filed as their source was at that record."""
+    labelled = await log.set_labels({"team": "x"}, title="t")
+    await log.set_labels({"team": "y"}, title="later")
+
+    async def summarize(state: RestoredState) -> list[Item]:
+        return []
+
+    forked = await restore(store, (await fork_at(store, ID, labelled)).session_id)
+    assert (forked.title, forked.labels) == ("t", {"team": "x"})
+    compacted = await restore(store, (await compact(store, ID, summarize)).session_id)
+    assert (compacted.title, compacted.labels) == ("later", {"team": "y"})
 
 
 async def test_append_all_is_one_commit(store: SlowStore, log: SessionLog) -> None:

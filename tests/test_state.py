@@ -18,6 +18,7 @@ from sessionlog import (
     HashedEntry,
     HookInjectedItems,
     Item,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -141,6 +142,16 @@ def test_items_go_into_the_history_in_order() -> None:
             False,
         ),
         ([ConfigChanged(ts=1, config=RequestConfig(top_k=1))], "config", RequestConfig(top_k=1)),
+        ([LabelsChanged(ts=1, title="a"), LabelsChanged(ts=1, title="b"), LabelsChanged(ts=1)], "title", "b"),
+        ([LabelsChanged(ts=1, title="a"), LabelsChanged(ts=1, title=None)], "title", None),
+        (
+            [
+                LabelsChanged(ts=1, labels={"a": "1", "b": "1", "c": "1"}),
+                LabelsChanged(ts=1, labels={"a": None, "b": "2", "d": None}),
+            ],
+            "labels",
+            {"b": "2", "c": "1"},
+        ),
     ],
 )
 def test_the_last_word_counts(entries: Sequence[LogEntry], member: str, value: object) -> None:

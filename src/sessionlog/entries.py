@@ -57,6 +57,8 @@ class SessionStart(
     history: Sequence[Item]
     forked_from: SessionOrigin | None = None
     compacted_from: SessionOrigin | None = None
+    title: str | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class UserInput(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="user_input"):
@@ -138,6 +140,19 @@ class LlmUsage(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="k
     output_tokens: int
 
 
+class LabelsChanged(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="kind", tag="labels_changed"
+):
+    """What the session is called and filed under from here on; what is not named stays as it was.
+
+    ``title`` ``None`` takes the title away; a label of ``None`` takes that label away.
+    """
+
+    ts: int
+    title: str | msgspec.UnsetType | None = msgspec.UNSET
+    labels: Mapping[str, str | None] = msgspec.field(default_factory=dict)
+
+
 class Extension(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="extension"):
     """An application's own record: ``payload`` is any JSON value, untouched by the core."""
 
@@ -183,6 +198,7 @@ KnownEntry: TypeAlias = (
     | RunOutcome
     | ConfigChanged
     | LlmUsage
+    | LabelsChanged
     | Extension
     | AgentEventEntry
 )

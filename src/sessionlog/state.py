@@ -6,8 +6,10 @@ Pure: no I/O, no clock. Records are trusted to chain; stores and audits see to t
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from .entries import (
     AssistantItems,
@@ -15,6 +17,7 @@ from .entries import (
     ConfigChanged,
     Extension,
     HookInjectedItems,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -46,6 +49,8 @@ class RestoredState:
     extensions: list[Extension] = field(default_factory=list)
     forked_from: SessionOrigin | None = None
     compacted_from: SessionOrigin | None = None
+    title: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def head_hash(self) -> EntryHash | None:
@@ -80,26 +85,43 @@ class RestoredState:
                 self.history = list(entry.history)
                 self.forked_from = entry.forked_from
                 self.compacted_from = entry.compacted_from
+                self.title = entry.title
+                self.labels = dict(entry.labels)
             case UserInput():
                 self.history.append(entry.item)
             case AssistantItems() | ToolResults() | HookInjectedItems():
                 self.history.extend(entry.items)
             case TurnEnd():
                 self.turn_count = entry.turn_count
-            case Locked():
-                self.locked_prefix_len = entry.locked_prefix_len
-            case CacheUnlocked():
-                self.locked_prefix_len = 0
             case RunOutcome():
                 self.last_run_interrupted = entry.interrupted
-            case ConfigChanged():
-                self.config = entry.config
             case LlmUsage():
                 self.usage_history.append(entry)
             case Extension():
                 self.extensions.append(entry)
             case _:
+                self._apply_setting(entry)
+
+    def _apply_setting(self, entry: LogEntry) -> None:
+        match entry:
+            case Locked():
+                self.locked_prefix_len = entry.locked_prefix_len
+            case CacheUnlocked():
+                self.locked_prefix_len = 0
+            case ConfigChanged():
+                self.config = entry.config
+            case LabelsChanged():
+                if entry.title is not msgspec.UNSET:
+                    self.title = entry.title
+                self.labels = merge_labels(self.labels, entry.labels)
+            case _:
                 pass  # agent events have a fold of their own; unknown kinds are kept in the log and skipped here
+
+
+def merge_labels(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return ``labels`` with ``changes`` laid over them; a change of ``None`` takes the label away."""
+    merged = {**labels, **changes}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def collect_state(records: Iterable[HashedEntry], *, onto: RestoredState | None = None) -> RestoredState:

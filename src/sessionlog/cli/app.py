@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "fork": "writing",
     "graph": "graph",
     "import": "importing",
+    "label": "labelling",
     "list": "reading",
     "log": "conversation",
     "loops": "loops",

@@ -14,6 +14,7 @@ from .. import (
     HookInjectedItems,
     ImagePart,
     Item,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -134,7 +135,9 @@ def _entry_summary(entry: LogEntry) -> str:
             return _bookkeeping_summary(entry)
 
 
-def _bookkeeping_summary(entry: TurnEnd | Locked | CacheUnlocked | RunOutcome | ConfigChanged | LlmUsage) -> str:
+def _bookkeeping_summary(
+    entry: TurnEnd | Locked | CacheUnlocked | RunOutcome | ConfigChanged | LabelsChanged | LlmUsage,
+) -> str:
     match entry:
         case TurnEnd():
             return f"turn {entry.turn_count} is over"
@@ -146,11 +149,20 @@ def _bookkeeping_summary(entry: TurnEnd | Locked | CacheUnlocked | RunOutcome | 
             return ": ".join((_outcome(entry), *([entry.message] if entry.message else [])))
         case ConfigChanged():
             return describe_config(entry.config)
+        case LabelsChanged():
+            return ", ".join(_label_changes(entry)) or "nothing changed"
         case LlmUsage():
             return (
                 f"{entry.input_total_tokens:,} tokens in ({entry.cache_read_tokens:,} cached, "
                 f"{entry.cache_write_tokens:,} to cache), {entry.output_tokens:,} out"
             )
+
+
+def _label_changes(entry: LabelsChanged) -> Iterator[str]:
+    if entry.title is not msgspec.UNSET:
+        yield "title removed" if entry.title is None else f"title {entry.title}"
+    for key, value in entry.labels.items():
+        yield f"{key} removed" if value is None else f"{key}={value}"
 
 
 def _start_parts(entry: SessionStart) -> Iterator[str]:

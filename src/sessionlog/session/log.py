@@ -1,13 +1,16 @@
 """One open session: the log that a runtime appends to."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from ..chain import link_all, link_at
 from ..entries import (
     CacheUnlocked,
     ConfigChanged,
     Extension,
+    LabelsChanged,
     LlmUsage,
     Locked,
     LogEntry,
@@ -17,7 +20,7 @@ from ..entries import (
     SessionOrigin,
     TurnEnd,
 )
-from ..errors import HeadConflict
+from ..errors import HeadConflict, InvalidEntry
 from ..ids import EntryHash, Head, SessionId, new_session_id, now_ms
 from ..items import Item
 from ..record import HashedEntry
@@ -146,6 +149,21 @@ class SessionLog:
     async def save_config_changed(self, config: RequestConfig) -> EntryHash:
         """Append the request configuration that holds from here on."""
         return await self.append(ConfigChanged(ts=self._clock(), config=config))
+
+    async def set_labels(
+        self, labels: Mapping[str, str | None] | None = None, *, title: str | msgspec.UnsetType | None = msgspec.UNSET
+    ) -> EntryHash:
+        """Append a new title, labels, or both; what is not named stays as it was.
+
+        A title of ``None`` takes the title away; a label of ``None`` takes that label away. Raises
+        :class:`InvalidEntry` where nothing is named or a label has no name, and as :meth:`append`.
+        """
+        labels = {} if labels is None else dict(labels)
+        if not labels and title is msgspec.UNSET:
+            raise InvalidEntry("nothing to change: give a title, or at least one label")
+        if "" in labels:
+            raise InvalidEntry("a label needs a name")
+        return await self.append(LabelsChanged(ts=self._clock(), title=title, labels=labels))
 
     async def save_extension(self, domain: str, payload: Any) -> EntryHash:
         """Append an application's own record."""

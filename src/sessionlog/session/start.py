@@ -1,6 +1,6 @@
 """What a session starts with, and the entry that says so: the first of every log (FORMAT section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,16 +11,23 @@ from ..state import RestoredState
 
 
 class SessionStartState(msgspec.Struct, frozen=True):
-    """The state that a new session starts from."""
+    """The state that a new session starts from.
+
+    ``title`` is what people call the session and ``labels`` what it is filed under, such as ``{"team": "billing"}``.
+    """
 
     system_prompt: str | None = None
     config: RequestConfig = RequestConfig()
     history: Sequence[Item] = ()
+    title: str | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def start_state(state: RestoredState) -> SessionStartState:
     """Return what a session that goes on from ``state`` starts with."""
-    return SessionStartState(state.system_prompt, state.config, list(state.history))
+    return SessionStartState(
+        state.system_prompt, state.config, list(state.history), title=state.title, labels=dict(state.labels)
+    )
 
 
 def start_entry(
@@ -41,4 +48,6 @@ def start_entry(
         history=list(state.history),
         forked_from=forked_from,
         compacted_from=compacted_from,
+        title=state.title,
+        labels=dict(state.labels),
     )

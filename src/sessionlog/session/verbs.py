@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from ..chain import link_all
 from ..entries import SessionOrigin
 from ..errors import EntryNotFound
@@ -58,7 +60,8 @@ async def compact(
 ) -> SessionLog:
     """Make a compacted session of ``source_id`` as it stands now.
 
-    ``summarize`` gets the restored state and returns the new history; system prompt and configuration are taken over.
+    ``summarize`` gets the restored state and returns the new history; system prompt, configuration, title and labels
+    are taken over.
     Raises :class:`SessionNotFound`, :class:`EntryNotFound` (the source holds no record), and as the store does.
     """
     state = await restore(store, source_id)
@@ -67,7 +70,7 @@ async def compact(
     history = await summarize(state)
     return await create_compacted_session(
         store,
-        SessionStartState(state.system_prompt, state.config, history),
+        msgspec.structs.replace(start_state(state), history=history),
         SessionOrigin(source_id, state.head.hash),
         on_conflict=on_conflict,
         clock=clock,
