@@ -197,23 +197,23 @@ async def folder(operation: str, root: str, store: str) -> object:
     return (time.monotonic_ns() - begin) / 1e9, max(0, _peak_bytes() - start) / 2**20
 
 
-async def _verify(root: Path, session_id: SessionId) -> None:
+async def _verify(root: Path, session_id: str) -> None:
     async with FileStore(root) as store:
         assert (await verify_session(store, session_id)).ok
 
 
-async def _audit(root: Path, session_id: SessionId) -> None:
+async def _audit(root: Path, session_id: str) -> None:
     async with FileStore(root) as store:
         assert (await audit_session(store, session_id)).ok
 
 
-async def _read(root: Path, session_id: SessionId) -> None:
+async def _read(root: Path, session_id: str) -> None:
     async with FileStore(root) as store, aclosing(store.read(session_id)) as records:
         async for record in records:
             record.entry  # noqa: B018 - decodes
 
 
-async def _follow(root: Path, session_id: SessionId) -> None:
+async def _follow(root: Path, session_id: str) -> None:
     async with FileStore(root) as store:
         head = await store.read_head(session_id)
         async with aclosing(store.follow(session_id)) as records:
@@ -222,20 +222,20 @@ async def _follow(root: Path, session_id: SessionId) -> None:
                     return
 
 
-async def _read_raw(root: Path, session_id: SessionId) -> None:
+async def _read_raw(root: Path, session_id: str) -> None:
     async with FileStore(root) as store, aclosing(store.read_raw(session_id)) as chunks:
         async for _ in chunks:
             pass
 
 
-async def _import(path: Path, _session_id: SessionId) -> None:
+async def _import(path: Path, _session_id: str) -> None:
     from sessionlog.importers.claude_code import import_file  # noqa: PLC0415 - the library alone does without
 
     async with FileStore(path.parent / f"imported-{os.getpid()}", "os") as store:
         await import_file(store, path)
 
 
-async def _bare(root: Path, session_id: SessionId) -> None:
+async def _bare(root: Path, session_id: str) -> None:
     with (root / f"{session_id}.jsonl").open("rb", buffering=2**20) as file:
         for line in file:
             bare_check(line)

@@ -35,11 +35,11 @@ class Place:
     """Where the stores of one test keep their data."""
 
     def __init__(self) -> None:
-        self.logs: dict[SessionId, list[HashedEntry]] = {}
-        self.tails: dict[SessionId, bytes] = {}
-        self.grown: dict[SessionId, anyio.Event] = {}
+        self.logs: dict[str, list[HashedEntry]] = {}
+        self.tails: dict[str, bytes] = {}
+        self.grown: dict[str, anyio.Event] = {}
 
-    async def edit_bytes(self, session_id: SessionId, data: bytes) -> None:
+    async def edit_bytes(self, session_id: str, data: bytes) -> None:
         """Keep the lines as they are, right or wrong, and what follows the last line feed beside them."""
         *lines, tail = data.split(b"\n")
         self.logs[session_id] = [_as_record(line) for line in lines]
@@ -62,12 +62,12 @@ class SharedMemoryStore(MemoryStore):
         self._logs = place.logs
         self._grown = place.grown
 
-    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
         records = await super().read_all(session_id)
         self._check(session_id, records)
         return records
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         await anyio.lowlevel.checkpoint()
         scanner = LogScanner(session_id)
         for record in list(self._log(session_id)):
@@ -75,18 +75,18 @@ class SharedMemoryStore(MemoryStore):
             if after is None or record.seq > after:
                 yield record
 
-    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         await anyio.lowlevel.checkpoint()
         for record in list(self._log(session_id)):
             yield record.line + b"\n"
         yield self.place.tails.get(session_id, b"")
 
-    def _check(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         scanner = LogScanner(session_id)
         for record in records:
             scanner.check(record.line)
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         self._check(session_id, self._logs.get(session_id, ()))
         super()._commit(session_id, expected, records)
         self.place.tails.pop(session_id, None)
@@ -95,14 +95,14 @@ class SharedMemoryStore(MemoryStore):
 class ForgetsCreation(SharedMemoryStore):
     """Says that a session was made, and has not made it."""
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         await self._ready(session_id, records)
 
 
 class CreatesAgain(SharedMemoryStore):
     """Creating a session that is there replaces it."""
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         await self._ready(session_id, records)
         self._logs[session_id] = list(records)
 
@@ -110,7 +110,7 @@ class CreatesAgain(SharedMemoryStore):
 class NeedsCreate(SharedMemoryStore):
     """An append never makes a session."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         await self._ready(session_id, records)
         if session_id not in self._logs:
             raise SessionNotFound(session_id)
@@ -120,7 +120,7 @@ class NeedsCreate(SharedMemoryStore):
 class MakesMissingSession(SharedMemoryStore):
     """An append to a session that is not there makes it, empty, before it refuses."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         try:
             super()._commit(session_id, expected, records)
         except SessionNotFound:
@@ -131,14 +131,14 @@ class MakesMissingSession(SharedMemoryStore):
 class DropsOfBatch(SharedMemoryStore):
     """Loses the last record of a batch of more than ten."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         super()._commit(session_id, expected, records[:10])
 
 
 class Reserialises(SharedMemoryStore):
     """Writes JSON anew: what another writer spelled differently comes back in other bytes."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         spelled = [
             HashedEntry(
                 record.line.replace(b"\\u00e9", "é".encode()),
@@ -154,7 +154,7 @@ class Reserialises(SharedMemoryStore):
 class ChecksNothing(SharedMemoryStore):
     """Appends whatever it is given."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         if session_id not in self._logs and expected is not None:
             raise SessionNotFound(session_id)
         self._logs.setdefault(session_id, []).extend(records)
@@ -163,7 +163,7 @@ class ChecksNothing(SharedMemoryStore):
 class WritesThenRefuses(SharedMemoryStore):
     """Tells of the conflict, and writes all the same."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         try:
             super()._commit(session_id, expected, records)
         except HeadConflict:
@@ -174,7 +174,7 @@ class WritesThenRefuses(SharedMemoryStore):
 class ForgetsFound(SharedMemoryStore):
     """Its conflicts do not say what the head is."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         try:
             super()._commit(session_id, expected, records)
         except HeadConflict as error:
@@ -184,7 +184,7 @@ class ForgetsFound(SharedMemoryStore):
 class ComparesHashOnly(SharedMemoryStore):
     """Looks at the head's hash, not at its position."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         log = self._logs.get(session_id)
         if log and expected is not None and expected.hash == log[-1].hash:
             expected = log[-1].head
@@ -194,12 +194,12 @@ class ComparesHashOnly(SharedMemoryStore):
 class RestartsLog(SharedMemoryStore):
     """A first record starts the log anew."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         if expected is None and self._logs.get(session_id) and asyncio.iscoroutinefunction(self.append):
             self._logs[session_id] = []
         super()._commit(session_id, expected, records)
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         if self._logs.get(session_id):
             raise SessionExists(session_id)
         await super().create_session(session_id, records)
@@ -208,7 +208,7 @@ class RestartsLog(SharedMemoryStore):
 class Unchecked(SharedMemoryStore):
     """Takes records as they come: no check of the id, of the batch, of what the first one binds, of the length."""
 
-    async def _ready(self, session_id: SessionId, records: Sequence[HashedEntry]) -> Head | None:
+    async def _ready(self, session_id: str, records: Sequence[HashedEntry]) -> Head | None:
         await anyio.lowlevel.checkpoint()
         self._check_open()
         if not records:
@@ -216,14 +216,14 @@ class Unchecked(SharedMemoryStore):
         first = records[0]
         return None if first.prev_hash is None else Head(first.seq - 1, first.prev_hash)
 
-    def _check(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         pass
 
 
 class RefusesLongLines(SharedMemoryStore):
     """Takes one byte less than it says."""
 
-    async def _ready(self, session_id: SessionId, records: Sequence[HashedEntry]) -> Head | None:
+    async def _ready(self, session_id: str, records: Sequence[HashedEntry]) -> Head | None:
         expected = await super()._ready(session_id, records)
         if any(len(record.line) >= self.line_bytes_max for record in records):
             raise InvalidEntry("too long")
@@ -233,7 +233,7 @@ class RefusesLongLines(SharedMemoryStore):
 class CutsLargeRecords(SharedMemoryStore):
     """Gives large records back cut short in the raw bytes."""
 
-    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         async with aclosing(super().read_raw(session_id)) as parts:
             async for data in parts:
                 yield data[:100_000]
@@ -242,7 +242,7 @@ class CutsLargeRecords(SharedMemoryStore):
 class FoldsCase(SharedMemoryStore):
     """Takes ids that differ in case only for one, as some file systems do."""
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         if session_id.lower() in {known.lower() for known in self._logs}:
             raise SessionExists(session_id)
         await super().create_session(session_id, records)
@@ -258,7 +258,7 @@ class ListsInOrderOfCreation(SharedMemoryStore):
 class ReadsMissingAsEmpty(SharedMemoryStore):
     """A session that is not there reads as empty."""
 
-    def _log(self, session_id: SessionId) -> list[HashedEntry]:
+    def _log(self, session_id: str) -> list[HashedEntry]:
         try:
             return super()._log(session_id)
         except SessionNotFound:
@@ -268,7 +268,7 @@ class ReadsMissingAsEmpty(SharedMemoryStore):
 class TakesAnyTrace(SharedMemoryStore):
     """Writes NaN to the trace, as JSON libraries do."""
 
-    async def append_trace(self, session_id: SessionId, trace_entry: Any) -> None:
+    async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         with contextlib.suppress(InvalidEntry):
             await super().append_trace(session_id, trace_entry)
 
@@ -276,7 +276,7 @@ class TakesAnyTrace(SharedMemoryStore):
 class LagsBehind(SharedMemoryStore):
     """Reads see what was appended one append ago."""
 
-    async def read_head(self, session_id: SessionId) -> Head | None:
+    async def read_head(self, session_id: str) -> Head | None:
         await anyio.lowlevel.checkpoint()
         log = self._log(session_id)
         return log[-2].head if len(log) > 5 else log[-1].head if log else None
@@ -285,7 +285,7 @@ class LagsBehind(SharedMemoryStore):
 class CountsPositionsFromOne(SharedMemoryStore):
     """``after`` is off by one."""
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(super().read(session_id, after=after if after is None else after - 1)) as records:
             async for record in records:
                 yield record
@@ -296,16 +296,16 @@ class LocksWhileReading(SharedMemoryStore):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self._reading: set[SessionId] = set()
+        self._reading: set[str] = set()
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(super().read(session_id, after=after)) as records:
             async for record in records:
                 self._reading.add(session_id)
                 yield record
         self._reading.discard(session_id)
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         if session_id in self._reading:
             raise StoreFailed("somebody reads")
         super()._commit(session_id, expected, records)
@@ -314,7 +314,7 @@ class LocksWhileReading(SharedMemoryStore):
 class ReadsAhead(SharedMemoryStore):
     """A stream that appends run past repeats a record."""
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         count = len(self._log(session_id)) if session_id in self._logs else 0
         last: HashedEntry | None = None
         async with aclosing(super().read(session_id, after=after)) as records:
@@ -328,7 +328,7 @@ class ReadsAhead(SharedMemoryStore):
 class WritesOneByOne(SharedMemoryStore):
     """A batch becomes readable record by record."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         await self._ready(session_id, records)
         for record in records:
             expected = None if record.prev_hash is None else Head(record.seq - 1, record.prev_hash)
@@ -339,7 +339,7 @@ class WritesOneByOne(SharedMemoryStore):
 class NeverWakes(SharedMemoryStore):
     """A follower sees what is there, and never what comes."""
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(self.read(session_id, after=after)) as records:
             async for record in records:
                 yield record
@@ -349,7 +349,7 @@ class NeverWakes(SharedMemoryStore):
 class EndsFollowing(SharedMemoryStore):
     """A follower ends at the end of the log instead of waiting."""
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(self.read(session_id, after=after)) as records:
             async for record in records:
                 yield record
@@ -362,7 +362,7 @@ class WakesOneFollower(SharedMemoryStore):
         super().__init__(place)
         self._taken: set[int] = set()
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(super().follow(session_id, after=after)) as records:
             async for record in records:
                 if record.seq not in self._taken:
@@ -373,7 +373,7 @@ class WakesOneFollower(SharedMemoryStore):
 class FollowsDeafly(SharedMemoryStore):
     """A follower does not notice that its store was closed."""
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         while True:
             try:
                 async with aclosing(super().follow(session_id, after=after)) as records:
@@ -387,7 +387,7 @@ class FollowsDeafly(SharedMemoryStore):
 class ChecksThenWrites(SharedMemoryStore):
     """Looks at the head, gives way, and writes: what conditional append is there to prevent."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         expected = await self._ready(session_id, records)
         log = self._logs.get(session_id, [])
         if not log:
@@ -402,7 +402,7 @@ class ChecksThenWrites(SharedMemoryStore):
 class CreatesThenWrites(SharedMemoryStore):
     """Looks whether the session is there, gives way, and makes it."""
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         await self._ready(session_id, records)
         if self._logs.get(session_id):
             raise SessionExists(session_id)
@@ -413,7 +413,7 @@ class CreatesThenWrites(SharedMemoryStore):
 class MixesSessions(SharedMemoryStore):
     """Remembers the session that it was called for last, across an await."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         expected = await self._ready(session_id, records)
         self._last = session_id
         await anyio.lowlevel.checkpoint()
@@ -428,7 +428,7 @@ class FailsTogether(SharedMemoryStore):
         self._running = 0
         self._failed = False
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         self._running += 1
         try:
             expected = await self._ready(session_id, records)
@@ -451,7 +451,7 @@ class RefusesOnceInAWhile(SharedMemoryStore):
         super().__init__(place)
         self._appends = 0
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         self._appends += 1
         if self._appends % 7 == 0:
             raise StoreFailed("no space left")
@@ -461,11 +461,11 @@ class RefusesOnceInAWhile(SharedMemoryStore):
 class GivesWayAfterWriting(SharedMemoryStore):
     """Awaits once more behind the commit: whoever is cancelled there is told that nothing went in."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         await super().append(session_id, *records)
         await anyio.lowlevel.checkpoint()
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         await super().create_session(session_id, records)
         await anyio.lowlevel.checkpoint()
 
@@ -473,7 +473,7 @@ class GivesWayAfterWriting(SharedMemoryStore):
 class ShieldsWholly(SharedMemoryStore):
     """Keeps anyio's cancellation out with a shield, and forgets that ``task.cancel()`` of asyncio knows none."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         with anyio.CancelScope(shield=True):
             await super().append(session_id, *records)
             await anyio.lowlevel.checkpoint()
@@ -482,7 +482,7 @@ class ShieldsWholly(SharedMemoryStore):
 class SwallowsCancellation(SharedMemoryStore):
     """Catches the cancellation of an append and goes on as if nothing had been said."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         await super().append(session_id, *records)
         with contextlib.suppress(anyio.get_cancelled_exc_class()):
             await anyio.lowlevel.checkpoint()
@@ -491,7 +491,7 @@ class SwallowsCancellation(SharedMemoryStore):
 class CancelsAgainAtOnce(SharedMemoryStore):
     """Says a swallowed ``task.cancel()`` again, at once: behind a timeout that is over nobody takes it back."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         await super().append(session_id, *records)
         try:
             await anyio.lowlevel.checkpoint()
@@ -510,7 +510,7 @@ class QueuesForEver(SharedMemoryStore):
         super().__init__(place)
         self._locked = False
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         while self._locked:
             await anyio.lowlevel.checkpoint()
         self._locked = True
@@ -525,13 +525,13 @@ class BreaksWhenReadIsCancelled(SharedMemoryStore):
         super().__init__(place)
         self._broken = False
 
-    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
         self._broken = True
         records = await super().read_all(session_id)
         self._broken = False
         return records
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         try:
             async with aclosing(super().follow(session_id, after=after)) as records:
                 async for record in records:
@@ -540,7 +540,7 @@ class BreaksWhenReadIsCancelled(SharedMemoryStore):
             self._broken = True
             raise
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         if self._broken:
             raise StoreFailed("a read was cancelled")
         super()._commit(session_id, expected, records)
@@ -564,7 +564,7 @@ class ForgetsToLeave(SharedMemoryStore):
 class DropsOnClose(SharedMemoryStore):
     """Appends that were in flight when it was closed end with an error that nobody documented."""
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         try:
             await super().create_session(session_id, records)
         except StoreFailed:
@@ -583,7 +583,7 @@ class ForgetsOnReopening(SharedMemoryStore):
 class CommitsAfterClose(SharedMemoryStore):
     """Does not wait for what it accepted: it is written once ``aclose`` has returned."""
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         expected = await self._ready(session_id, records)
         for _ in range(8):
             await anyio.lowlevel.checkpoint()
@@ -595,9 +595,9 @@ class CachesHead(SharedMemoryStore):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self._heads: dict[SessionId, Head] = {}
+        self._heads: dict[str, Head] = {}
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         head = self._heads.get(session_id)
         if head is None:
             super()._commit(session_id, expected, records)
@@ -619,10 +619,10 @@ class FollowsItselfOnly(SharedMemoryStore):
 class ServesAnything(SharedMemoryStore):
     """Reads without verifying."""
 
-    def _check(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         pass
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         await anyio.lowlevel.checkpoint()
         for record in self._log(session_id)[0 if after is None else after + 1 :]:
             yield record
@@ -631,7 +631,7 @@ class ServesAnything(SharedMemoryStore):
 class ChecksHashesOnly(SharedMemoryStore):
     """Verifies each record by itself, and no chain."""
 
-    def _check(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:  # noqa: ARG002
+    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:  # noqa: ARG002
         for record in records:
             parse_record(record.line)
 
@@ -639,7 +639,7 @@ class ChecksHashesOnly(SharedMemoryStore):
 class RefusesTornTail(SharedMemoryStore):
     """Takes the mark of a crash for damage."""
 
-    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
         if self.place.tails.get(session_id):
             raise CorruptLog("an unfinished record", damage=Damage.SHAPE, seq=0, offset=0)
         return await super().read_all(session_id)
@@ -648,7 +648,7 @@ class RefusesTornTail(SharedMemoryStore):
 class GluesToTornTail(SharedMemoryStore):
     """Writes behind an unfinished record, on the same line."""
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         tail = self.place.tails.get(session_id, b"")
         super()._commit(session_id, expected, records)
         if tail:
@@ -662,7 +662,7 @@ class GluesToTornTail(SharedMemoryStore):
 class HidesEmptySession(SharedMemoryStore):
     """A session that holds no record is not there."""
 
-    def _log(self, session_id: SessionId) -> list[HashedEntry]:
+    def _log(self, session_id: str) -> list[HashedEntry]:
         log = super()._log(session_id)
         if not log:
             raise SessionNotFound(session_id)

@@ -49,7 +49,7 @@ AT_ONCE = [SessionId(f"at-once-{number}") for number in range(7)]
 """More than the file store flushes one by one."""
 
 
-def first_record(session_id: SessionId = ID) -> HashedEntry:
+def first_record(session_id: str = ID) -> HashedEntry:
     return link(
         None,
         SessionStart(
@@ -71,7 +71,7 @@ def chain_onto(head: Head, count: int, text: str = "") -> list[HashedEntry]:
     return records
 
 
-def new_log(session_id: SessionId = ID, count: int = 3) -> list[HashedEntry]:
+def new_log(session_id: str = ID, count: int = 3) -> list[HashedEntry]:
     first = first_record(session_id)
     return [first, *chain_onto(first.head, count - 1)]
 
@@ -80,12 +80,12 @@ def new_log(session_id: SessionId = ID, count: int = 3) -> list[HashedEntry]:
 class Ledger:
     """What appends were told."""
 
-    acknowledged: dict[SessionId, list[HashedEntry]] = field(default_factory=dict)
-    refused: dict[SessionId, list[HashedEntry]] = field(default_factory=dict)
-    poisoned: set[SessionId] = field(default_factory=set)
+    acknowledged: dict[str, list[HashedEntry]] = field(default_factory=dict)
+    refused: dict[str, list[HashedEntry]] = field(default_factory=dict)
+    poisoned: set[str] = field(default_factory=set)
     errors: list[SessionLogError] = field(default_factory=list)
 
-    def note(self, session_id: SessionId, records: tuple[HashedEntry, ...], error: SessionLogError | None) -> None:
+    def note(self, session_id: str, records: tuple[HashedEntry, ...], error: SessionLogError | None) -> None:
         if error is None:
             self.acknowledged.setdefault(session_id, []).extend(records)
             return
@@ -101,13 +101,13 @@ class WitnessedStore(FileStore):
 
     ledger: Ledger
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         await self._witness(session_id, records, super().append(session_id, *records))
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         await self._witness(session_id, tuple(records), super().create_session(session_id, records))
 
-    async def _witness(self, session_id: SessionId, records: tuple[HashedEntry, ...], call: Awaitable[None]) -> None:
+    async def _witness(self, session_id: str, records: tuple[HashedEntry, ...], call: Awaitable[None]) -> None:
         try:
             await call
         except SessionLogError as error:
@@ -185,7 +185,7 @@ async def append_behind_whole_record(store: FileStore) -> None:
 async def append_to_many(store: FileStore) -> None:
     """Append to some sessions and make others, all at once; each goes on or fails by itself."""
 
-    async def write(session_id: SessionId) -> None:
+    async def write(session_id: str) -> None:
         log = new_log(session_id)
         try:
             if session_id in AT_ONCE[-2:]:
@@ -240,7 +240,7 @@ async def go_on(store: WitnessedStore) -> None:
             assert error is None, f"{session_id}: the store does not go on: {error!r}"
 
 
-async def append_next(store: FileStore, session_id: SessionId) -> None:
+async def append_next(store: FileStore, session_id: str) -> None:
     """Append to the session as it is now, making it where it is not there."""
     head = await store.read_head(session_id) if await store.exists(session_id) else None
     try:
@@ -287,7 +287,7 @@ class WritingLedger(Ledger):
         super().__init__()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def note(self, session_id: SessionId, records: tuple[HashedEntry, ...], error: SessionLogError | None) -> None:
+    def note(self, session_id: str, records: tuple[HashedEntry, ...], error: SessionLogError | None) -> None:
         super().note(session_id, records, error)
         if error is None:
             os.write(self._fd, b"".join(session_id.encode() + b" " + record.line + b"\n" for record in records))

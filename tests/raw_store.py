@@ -13,18 +13,18 @@ class RawStore(MemoryStore):
 
     def __init__(self, *, line_bytes_max: int = 64 * 1024 * 1024) -> None:
         super().__init__(line_bytes_max=line_bytes_max)
-        self._looks: dict[SessionId, list[list[Chunk]]] = {}
-        self.opened: list[SessionId] = []
+        self._looks: dict[str, list[list[Chunk]]] = {}
+        self.opened: list[str] = []
 
     def put(self, session_id: str, *looks: Iterable[Chunk] | bytes) -> SessionId:
         """Serve each of ``looks`` once, the last of them for ever; bytes are a look of one chunk."""
-        self._looks[SessionId(session_id)] = [[look] if isinstance(look, bytes) else list(look) for look in looks]
+        self._looks[session_id] = [[look] if isinstance(look, bytes) else list(look) for look in looks]
         return SessionId(session_id)
 
     async def list_sessions(self) -> list[SessionId]:
-        return [*self._looks, *await super().list_sessions()]
+        return [*map(SessionId, self._looks), *await super().list_sessions()]
 
-    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         self.opened.append(session_id)
         looks = self._looks.get(session_id)
         if looks is None:

@@ -85,7 +85,7 @@ def damages(report: Report) -> list[tuple[Damage, int]]:
     return [(finding.damage, finding.seq) for finding in report.findings]
 
 
-async def collect(reports: AsyncGenerator[Report, None]) -> dict[SessionId, Report]:
+async def collect(reports: AsyncGenerator[Report, None]) -> dict[str, Report]:
     found = [report async for report in reports]
     by_id = {report.session_id: report for report in found}
     assert len(by_id) == len(found)
@@ -591,7 +591,7 @@ async def test_memory_does_not_grow_with_the_log() -> None:
     large = b'{"kind":"extension","ts":1,"domain":"d","payload":"%s"}' % (b"x" * 65536)
 
     class Big(RawStore):
-        async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+        async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
             if session_id != "big":
                 async for chunk in super().read_raw(session_id):
                     yield chunk

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from broken_stores import BREAKS, Place, SharedMemoryStore
-from sessionlog import Durability, FileStore, MemoryStore, SessionId
+from sessionlog import Durability, FileStore, MemoryStore
 from sessionlog.testing.conformance import ALL_CHECKS, CHECKS, Capabilities, Check, EditBytes, checks_for
 from sessionlog.testing.conformance import _kit as kit
 
@@ -42,7 +42,7 @@ async def test_file_store(name: str, durability: Durability, tmp_path: Path) -> 
     """The file store keeps the whole contract, with either durability."""
     root = tmp_path / "sessions"
 
-    async def edit_bytes(session_id: SessionId, data: bytes) -> None:
+    async def edit_bytes(session_id: str, data: bytes) -> None:
         (root / f"{session_id}.jsonl").write_bytes(data)
 
     await everything(edit_bytes)[name](partial(FileStore, root, durability, line_bytes_max=LINE_BYTES_MAX))

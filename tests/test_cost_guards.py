@@ -109,7 +109,7 @@ def turn(number: int) -> TurnEnd:
     return TurnEnd(ts=number, turn_count=number)
 
 
-async def create(store: FileStore, session_id: SessionId = SESSION) -> SessionLog:
+async def create(store: FileStore, session_id: str = SESSION) -> SessionLog:
     return await create_session_with_id(store, session_id, SessionStartState())
 
 

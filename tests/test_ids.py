@@ -71,7 +71,7 @@ def test_ids_up_to_the_limit_are_taken(length: int) -> None:
 
 
 @given(session_ids)
-def test_ids_of_the_pattern_are_taken(session_id: SessionId) -> None:
+def test_ids_of_the_pattern_are_taken(session_id: str) -> None:
     """Every text of FORMAT section 1's pattern is an id."""
     assert is_session_id(session_id)
 
@@ -108,4 +108,4 @@ def test_new_ids_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_heads_compare_by_position_and_hash() -> None:
     """Two heads are equal when position and hash are."""
-    assert Head(1, "a") == Head(seq=1, hash="a") != Head(1, "b")  # type: ignore[arg-type]
+    assert Head(1, "a") == Head(seq=1, hash="a") != Head(1, "b")

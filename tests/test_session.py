@@ -87,7 +87,7 @@ class SlowStore(MemoryStore):
         self.released = anyio.Event()
         self.commits: list[int] = []
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         if self.before:
             self.arrived.set()
             await self.released.wait()
@@ -115,7 +115,7 @@ async def log(store: SlowStore) -> SessionLog:
     return await create_session_with_id(store, ID, STATE, clock=ticking())
 
 
-async def entries_of(store: MemoryStore, session_id: SessionId) -> list[LogEntry]:
+async def entries_of(store: MemoryStore, session_id: str) -> list[LogEntry]:
     records = await store.read_all(session_id)
     assert verify_chain(records).ok
     return [record.entry for record in records]

@@ -72,7 +72,7 @@ def _sqlite(folder: Path, count: int) -> Contender:
     return Contender("sqlite3, an index kept at each append", "peer", measure)
 
 
-def _append(root: Path, session_id: SessionId) -> Contender:
+def _append(root: Path, session_id: str) -> Contender:
     async def measure(_folder: Path) -> float:
         watch = Stopwatch()
         async with FileStore(root, "os") as store:

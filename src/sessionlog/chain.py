@@ -31,7 +31,7 @@ from .record import (
 )
 
 
-def compute_hash(prev_hash: EntryHash | None, seq: int, entry: LogEntry) -> EntryHash:
+def compute_hash(prev_hash: str | None, seq: int, entry: LogEntry) -> EntryHash:
     """Return the hash of the record that holds ``entry`` at ``seq`` after ``prev_hash``."""
     return hash_payload(record_payload(prev_hash, seq, encode_entry(entry)))
 
@@ -47,9 +47,7 @@ def link(head: Head | None, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES
     return link_at(head.hash, head.seq + 1, entry, line_bytes_max=line_bytes_max)
 
 
-def link_at(
-    prev_hash: EntryHash | None, seq: int, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES_MAX
-) -> HashedEntry:
+def link_at(prev_hash: str | None, seq: int, entry: LogEntry, *, line_bytes_max: int = LINE_BYTES_MAX) -> HashedEntry:
     """Return the record that puts ``entry`` at position ``seq`` behind the record ``prev_hash``; as :func:`link`."""
     if (prev_hash is None) is not (type(entry) is SessionStart):
         raise InvalidEntry("session_start is the first record of a log, and only that")
@@ -144,7 +142,7 @@ class LogScanner:
 
     def __init__(
         self,
-        session_id: SessionId | None = None,
+        session_id: str | None = None,
         *,
         head: Head | None = None,
         offset: int = 0,

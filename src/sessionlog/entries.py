@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from .errors import InvalidEntry
-from .ids import EntryHash, SessionId
 from .items import Item
 
 FORMAT: Final = "sessionlog/1"
@@ -40,8 +39,8 @@ class RequestConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, k
 class SessionOrigin(msgspec.Struct, frozen=True, gc=False):
     """The record of another session from which a session was made (FORMAT section 7)."""
 
-    session_id: SessionId
-    at_hash: EntryHash
+    session_id: str
+    at_hash: str
 
 
 class SessionStart(
@@ -51,7 +50,7 @@ class SessionStart(
 
     ts: int
     format: str
-    session_id: SessionId
+    session_id: str
     system_prompt: str | None = None
     config: RequestConfig
     history: Sequence[Item]

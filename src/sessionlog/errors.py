@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .ids import EntryHash, Head, SessionId
+    from .ids import Head
 
 
 class SessionLogError(Exception):
@@ -34,7 +34,7 @@ class InvalidSessionId(SessionLogError):
 class SessionNotFound(SessionLogError):
     """The store holds no session of this id."""
 
-    def __init__(self, session_id: "SessionId") -> None:
+    def __init__(self, session_id: str) -> None:
         """Name the session that is not there."""
         self.session_id = session_id
         super().__init__(f"there is no session {session_id} in this store")
@@ -43,7 +43,7 @@ class SessionNotFound(SessionLogError):
 class SessionExists(SessionLogError):
     """The store holds a session of this id already; nothing was written."""
 
-    def __init__(self, session_id: "SessionId") -> None:
+    def __init__(self, session_id: str) -> None:
         """Name the session that is there."""
         self.session_id = session_id
         super().__init__(f"session {session_id} exists already: open it, or take another id")
@@ -52,7 +52,7 @@ class SessionExists(SessionLogError):
 class EntryNotFound(SessionLogError):
     """The session holds no record with this hash."""
 
-    def __init__(self, session_id: "SessionId", at_hash: "EntryHash") -> None:
+    def __init__(self, session_id: str, at_hash: str) -> None:
         """Name the session and the hash."""
         self.session_id = session_id
         self.at_hash = at_hash
@@ -74,7 +74,7 @@ class HeadConflict(SessionLogError):
     Read the log again from ``found`` and append on it, or fork.
     """
 
-    def __init__(self, session_id: "SessionId", *, expected: "Head | None", found: "Head | None") -> None:
+    def __init__(self, session_id: str, *, expected: "Head | None", found: "Head | None") -> None:
         """Keep the head that the append was built on and the one that the log has."""
         self.session_id = session_id
         self.expected = expected
@@ -88,7 +88,7 @@ class HeadConflict(SessionLogError):
 class SessionLocked(SessionLogError):
     """Another writer held the session's lock for the whole waiting time; nothing was written. Try again later."""
 
-    def __init__(self, session_id: "SessionId", *, waited_s: float) -> None:
+    def __init__(self, session_id: str, *, waited_s: float) -> None:
         """Keep for how long the lock was tried."""
         self.session_id = session_id
         self.waited_s = waited_s
@@ -137,7 +137,7 @@ class CorruptLog(SessionLogError):
         damage: Damage,
         seq: int,
         offset: int | None,
-        session_id: "SessionId | None" = None,
+        session_id: str | None = None,
     ) -> None:
         """Name the record and the fault."""
         self.session_id = session_id

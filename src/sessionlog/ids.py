@@ -2,6 +2,9 @@
 
 A session id is ``[A-Za-z0-9][A-Za-z0-9_-]{0,127}`` (FORMAT section 1): safe as a file name, compared byte for
 byte. New ones are UUIDv7 (RFC 9562 section 5.7), so they sort by the millisecond in which they were made.
+
+Functions accept ids and hashes as plain ``str`` and check ids when they are used. They return :data:`SessionId` and
+:data:`EntryHash`, so that a type checker can tell the two apart.
 """
 
 import os
@@ -24,7 +27,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     """The last record of a log: its 0-based position and its hash. The next record chains onto it."""
 
     seq: int
-    hash: EntryHash
+    hash: str
 
 
 def is_session_id(text: str) -> bool:

@@ -50,7 +50,7 @@ class HashedEntry(msgspec.Struct, eq=False, gc=False):
 
     line: bytes
     hash: EntryHash
-    prev_hash: EntryHash | None
+    prev_hash: str | None
     seq: int
     _entry: LogEntry | None = None
 
@@ -96,13 +96,13 @@ def hash_payload(payload: bytes | memoryview) -> EntryHash:
     return hasher.digest().hex()  # type: ignore[return-value]
 
 
-def record_payload(prev_hash: EntryHash | None, seq: int, entry: bytes) -> bytes:
+def record_payload(prev_hash: str | None, seq: int, entry: bytes) -> bytes:
     """Return what is hashed: ``"prev_hash":…,"seq":…``, then the members of ``entry``, compact JSON with its braces."""
     prev = "null" if prev_hash is None else f'"{prev_hash}"'
     return f'"prev_hash":{prev},"seq":{seq},'.encode() + entry[1:]
 
 
-def record_line(hash_: EntryHash, payload: bytes) -> bytes:
+def record_line(hash_: str, payload: bytes) -> bytes:
     """Return the whole line, without LF."""
     return f'{{"hash":"{hash_}",'.encode() + payload
 
@@ -127,7 +127,7 @@ def parse_record(line: bytes) -> HashedEntry:
             offset=None,
         )
     prev = envelope[2]
-    return HashedEntry(line, hash=computed, prev_hash=None if prev is None else EntryHash(prev.decode()), seq=seq)
+    return HashedEntry(line, hash=computed, prev_hash=None if prev is None else prev.decode(), seq=seq)
 
 
 def shape_fault(line: bytes) -> tuple[Damage, str] | None:

@@ -55,7 +55,7 @@ class RestoredState:
     @property
     def head_hash(self) -> EntryHash | None:
         """The hash of the last record; ``None`` for an empty log."""
-        return None if self.head is None else self.head.hash
+        return None if self.head is None else EntryHash(self.head.hash)
 
     @property
     def dangling_tool_calls(self) -> list[ToolCall]:

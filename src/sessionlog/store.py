@@ -43,14 +43,14 @@ class Store(Protocol):
         """The longest record line, in bytes without LF, that this store takes and reads."""
         ...
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         """Make the session with its first records in one commit.
 
         Raises :class:`SessionExists` if it holds records already, else as :meth:`append`.
         """
         ...
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         """Append ``records``, which chain onto each other, in one atomic commit.
 
         Raises :class:`HeadConflict`, :class:`SessionNotFound` (no such session and the first record's seq is not 0),
@@ -60,33 +60,33 @@ class Store(Protocol):
         """
         ...
 
-    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
         """Return every record, verified. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
         ...
 
-    def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream the records behind position ``after`` (all, if ``None``), verified, in bounded memory.
 
         Ends at the last whole record. Raises, while iterating, as :meth:`read_all`.
         """
         ...
 
-    def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream as :meth:`read`, then wait for more, for ever: each record once and in order. Ends by cancellation."""
         ...
 
-    async def read_head(self, session_id: SessionId) -> Head | None:
+    async def read_head(self, session_id: str) -> Head | None:
         """Return the last record's position and hash, at a cost that does not grow with the log.
 
         ``None``: the session is there but holds no record yet. Raises :class:`SessionNotFound`, :class:`CorruptLog`.
         """
         ...
 
-    async def read_head_hash(self, session_id: SessionId) -> EntryHash | None:
+    async def read_head_hash(self, session_id: str) -> EntryHash | None:
         """Return the last record's hash; as :meth:`read_head`."""
         ...
 
-    def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+    def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         """Stream the log's bytes as they lie there, unverified and with whatever follows the last LF: for audits.
 
         Raises, while iterating, :class:`SessionNotFound`, :class:`StoreFailed`, and :class:`CorruptLog` where something
@@ -98,11 +98,11 @@ class Store(Protocol):
         """Return the ids of all sessions, last activity first."""
         ...
 
-    async def exists(self, session_id: SessionId) -> bool:
+    async def exists(self, session_id: str) -> bool:
         """Tell whether the session is there."""
         ...
 
-    async def append_trace(self, session_id: SessionId, trace_entry: Any) -> None:
+    async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         """Add a JSON value to the session's raw trace, for debugging: unchained, and not flushed.
 
         Raises :class:`InvalidEntry` for what JSON cannot hold, :class:`StoreFailed`.
@@ -131,7 +131,7 @@ def check_session_id(session_id: str) -> SessionId:
     return SessionId(session_id)
 
 
-def check_commit(session_id: SessionId, records: Sequence[HashedEntry], *, line_bytes_max: int) -> Head | None:
+def check_commit(session_id: str, records: Sequence[HashedEntry], *, line_bytes_max: int) -> Head | None:
     """Check that ``records`` may be one commit to ``session_id``; return the head that they must meet.
 
     For stores to call first, before anything is written. Raises :class:`InvalidSessionId`, :class:`InvalidEntry`.

@@ -285,7 +285,7 @@ async def test_no_file_system_is_flushed_through_a_file_that_failed(tmp_path: Pa
     async with FileStore(tmp_path, "disk", system=system) as store:
         logs = await create_company(store)
         failed, beside = logs[:6], logs[6:12]
-        refused: list[SessionId] = []
+        refused: list[str] = []
 
         async def append(log: SessionLog, head: Head | None, turn: int) -> None:
             assert head is not None

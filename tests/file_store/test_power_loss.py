@@ -101,7 +101,7 @@ def test_acknowledged_records_survive_power_loss(
     root = tmp_path / "store"
     root.mkdir()
     recorder = Recorder(root)
-    acknowledged: list[dict[SessionId, list[HashedEntry]]] = [{}]
+    acknowledged: list[dict[str, list[HashedEntry]]] = [{}]
 
     async def run() -> None:
         async with FileStore(root, "disk", system=recorder) as store:
@@ -140,13 +140,13 @@ def _lay_out(root: Path, state: CrashState) -> None:
         (root / name).write_bytes(content)
 
 
-async def _read_every(root: Path) -> dict[SessionId, list[HashedEntry]]:
+async def _read_every(root: Path) -> dict[str, list[HashedEntry]]:
     async with FileStore(root) as store:
         return {session_id: await store.read_all(session_id) for session_id in await store.list_sessions()}
 
 
 async def _check(
-    root: Path, state: CrashState, promised: dict[str, bytes], final: dict[SessionId, list[HashedEntry]]
+    root: Path, state: CrashState, promised: dict[str, bytes], final: dict[str, list[HashedEntry]]
 ) -> None:
     async with FileStore(root, "disk") as store:
         for session_id, records in final.items():
@@ -173,7 +173,7 @@ async def _check(
                 assert fault.seq == len(found) >= wanted
 
 
-async def _go_on(store: FileStore, session_id: SessionId) -> None:
+async def _go_on(store: FileStore, session_id: str) -> None:
     """Do as a writer does after a crash, and see that the log verifies."""
     for _ in range(2):
         head = await store.read_head(session_id)

@@ -182,7 +182,7 @@ def test_a_directory_that_refuses_is_a_store_failure(tmp_path: Path, case: str) 
     assert list(refusing.iterdir()) == []
 
 
-async def _read_all(root: Path, session_id: SessionId = SESSION) -> list[HashedEntry]:
+async def _read_all(root: Path, session_id: str = SESSION) -> list[HashedEntry]:
     async with FileStore(root) as store:
         return await store.read_all(session_id)
 

@@ -33,7 +33,7 @@ from sessionlog import (
 TEXTS = st.text(max_size=40) | st.just("x" * 5000)
 
 
-def start(session_id: SessionId, origin: SessionOrigin | None = None) -> SessionStart:
+def start(session_id: str, origin: SessionOrigin | None = None) -> SessionStart:
     """Return a first entry."""
     return SessionStart(
         ts=0, format="sessionlog/1", session_id=session_id, config=RequestConfig(), history=[], forked_from=origin
@@ -62,7 +62,7 @@ class FileStoreMachine(RuleBasedStateMachine):
         self.model = MemoryStore()
         self.stores = [FileStore(self.root, "os"), FileStore(self.root, "disk")]
         self.made = 0
-        self.followed: dict[SessionId, list[bytes]] = {}
+        self.followed: dict[str, list[bytes]] = {}
 
     def run(self, awaitable: Awaitable[object]) -> object:
         """Run on the machine's own event loop."""
@@ -83,13 +83,13 @@ class FileStoreMachine(RuleBasedStateMachine):
 
         assert outcome(self.stores[which]) == outcome(self.model)
 
-    def head(self, session_id: SessionId) -> Head | None:
+    def head(self, session_id: str) -> Head | None:
         """Return the model's head."""
         head = self.run(self.model.read_head(session_id))
         assert head is None or isinstance(head, Head)
         return head
 
-    def log_path(self, session_id: SessionId) -> Path:
+    def log_path(self, session_id: str) -> Path:
         """Return where the file is."""
         return self.root / f"{session_id}.jsonl"
 
@@ -109,19 +109,19 @@ class FileStoreMachine(RuleBasedStateMachine):
         return session_id
 
     @rule(session_id=sessions, which=st.integers(0, 1), text=TEXTS)
-    def append(self, session_id: SessionId, which: int, text: str) -> None:
+    def append(self, session_id: str, which: int, text: str) -> None:
         """Append one record."""
         (record,) = chain(self.head(session_id), [text])
         self.both(which, lambda store: store.append(session_id, record))
 
     @rule(session_id=sessions, which=st.integers(0, 1), texts=st.lists(TEXTS, min_size=2, max_size=6))
-    def append_many(self, session_id: SessionId, which: int, texts: list[str]) -> None:
+    def append_many(self, session_id: str, which: int, texts: list[str]) -> None:
         """Append several in one commit."""
         records = chain(self.head(session_id), texts)
         self.both(which, lambda store: store.append(session_id, *records))
 
     @rule(session_id=sessions, which=st.integers(0, 1), back=st.integers(1, 3))
-    def stale_append(self, session_id: SessionId, which: int, back: int) -> None:
+    def stale_append(self, session_id: str, which: int, back: int) -> None:
         """Append behind an earlier record, or one that never was."""
         records = self.run(self.model.read_all(session_id))
         assert isinstance(records, list)
@@ -130,7 +130,7 @@ class FileStoreMachine(RuleBasedStateMachine):
         self.both(which, lambda store: store.append(session_id, *stale))
 
     @rule(target=sessions, session_id=sessions, which=st.integers(0, 1))
-    def fork(self, session_id: SessionId, which: int) -> SessionId:
+    def fork(self, session_id: str, which: int) -> SessionId:
         """Make a session that names another as its source."""
         head = self.head(session_id)
         assert head is not None
@@ -147,13 +147,13 @@ class FileStoreMachine(RuleBasedStateMachine):
         self.stores[which] = FileStore(self.root, ("os", "disk")[which])
 
     @rule(session_id=sessions, junk=st.binary(min_size=1, max_size=50).filter(lambda junk: b"\n" not in junk))
-    def tear_tail(self, session_id: SessionId, junk: bytes) -> None:
+    def tear_tail(self, session_id: str, junk: bytes) -> None:
         """Leave an unfinished record behind the last one, as a crash does."""
         with self.log_path(session_id).open("ab") as file:
             file.write(junk)
 
     @rule(session_id=sessions, acknowledged=st.integers(0, 4), batch=st.integers(1, 3))
-    def kill(self, session_id: SessionId, acknowledged: int, batch: int) -> None:
+    def kill(self, session_id: str, acknowledged: int, batch: int) -> None:
         """SIGKILL a writer process; what it acknowledged is there, and the model takes over what else got in."""
         receive, send = os.pipe()
         writer = os.fork()
@@ -181,7 +181,7 @@ class FileStoreMachine(RuleBasedStateMachine):
         hashes = {record.hash.encode() for record in found}
         assert set(told.split(b"\n")[:-1]) <= hashes
 
-    async def _write_until_killed(self, session_id: SessionId, batch: int, acknowledge: int) -> None:
+    async def _write_until_killed(self, session_id: str, batch: int, acknowledge: int) -> None:
         async with FileStore(self.root, "os") as store:
             head = await store.read_head(session_id)
             while True:
@@ -191,7 +191,7 @@ class FileStoreMachine(RuleBasedStateMachine):
                 os.write(acknowledge, b"".join(record.hash.encode() + b"\n" for record in records))
 
     @rule(session_id=sessions, which=st.integers(0, 1), turns=st.integers(0, 6))
-    def cancel(self, session_id: SessionId, which: int, turns: int) -> None:
+    def cancel(self, session_id: str, which: int, turns: int) -> None:
         """Cancel an append after some turns of the loop: it is wholly in, or wholly out."""
         records = chain(self.head(session_id), ["cancelled", "perhaps"])
         store = self.stores[which]
@@ -216,7 +216,7 @@ class FileStoreMachine(RuleBasedStateMachine):
             self.run(self.model.append(session_id, *records))
 
     @rule(session_id=sessions, which=st.integers(0, 1), after=st.none() | st.integers(0, 5))
-    def follow(self, session_id: SessionId, which: int, after: int | None) -> None:
+    def follow(self, session_id: str, which: int, after: int | None) -> None:
         """A follower gives what the model reads."""
 
         async def take() -> list[HashedEntry]:

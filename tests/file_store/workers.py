@@ -83,7 +83,7 @@ async def visit(root: str, name: str, count: str) -> None:
     """Append twice to each of ``count`` sessions, whoever made them; print the hashes that were acknowledged."""
     async with FileStore(root, "disk") as store:
 
-        async def write(session_id: SessionId) -> None:
+        async def write(session_id: str) -> None:
             for number in range(2):
                 while True:
                     try:

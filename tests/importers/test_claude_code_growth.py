@@ -46,11 +46,11 @@ class Failing(MemoryStore):
         super().__init__()
         self.commits_left = 10**6
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         self._count()
         await super().create_session(session_id, records)
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         self._count()
         await super().append(session_id, *records)
 

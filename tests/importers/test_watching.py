@@ -323,11 +323,11 @@ async def test_the_stores_own_files_are_passed_over(folder: Path) -> None:
 class Contended(MemoryStore):
     """A store whose first appends lose against another writer."""
 
-    def __init__(self, *errors: Callable[[SessionId], Exception]) -> None:
+    def __init__(self, *errors: Callable[[str], Exception]) -> None:
         super().__init__()
         self.errors = list(errors)
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         if self.errors:
             raise self.errors.pop()(session_id)
         await super().create_session(session_id, records)

@@ -79,7 +79,7 @@ class FailingStore(MemoryStore):
 
     failing = False
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         if self.failing:
             raise StoreFailed("no space left")
         await super().append(session_id, *records)
@@ -187,7 +187,7 @@ class GatedStore(MemoryStore):
         super().__init__()
         self.reached, self.opened = anyio.Event(), anyio.Event()
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         if session_id == "main":
             self.reached.set()
             await self.opened.wait()
@@ -478,7 +478,7 @@ class RacingStore(MemoryStore):
 
     before_append: object = None
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         meanwhile, self.before_append = self.before_append, None
         if callable(meanwhile):
             await meanwhile()
@@ -532,7 +532,7 @@ class ChildFailingStore(MemoryStore):
 
     failing = False
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         if self.failing and session_id == "k":
             raise StoreFailed("no space left")
         await super().append(session_id, *records)

@@ -7,7 +7,6 @@ import msgspec
 
 from ..chain import LogScanner
 from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
-from ..ids import SessionId
 from ..record import HashedEntry
 from ..store import Store
 from ..turns import Turns
@@ -16,7 +15,7 @@ from .provenance import Claim, Evidence, Origins, claims
 from .report import Findings, Report
 
 
-async def verify_session(store: Store, session_id: SessionId) -> Report:
+async def verify_session(store: Store, session_id: str) -> Report:
     """Check the bytes of one session's log.
 
     Raises :class:`SessionNotFound`, :class:`InvalidSessionId`, :class:`StoreFailed`.
@@ -25,7 +24,7 @@ async def verify_session(store: Store, session_id: SessionId) -> Report:
     return reading.findings.report(reading.verdict)
 
 
-async def audit_session(store: Store, session_id: SessionId) -> Report:
+async def audit_session(store: Store, session_id: str) -> Report:
     """Check the bytes and the meaning of one session's log, and verify the source that it names.
 
     Raises as :func:`verify_session`, about the session itself; a source that is not there is a finding.
@@ -58,7 +57,7 @@ async def audit_store(store: Store) -> AsyncGenerator[Report, None]:
 class _Reading:
     """One pass over the bytes of one log, and what it found."""
 
-    def __init__(self, session_id: SessionId, *, line_bytes_max: int, meaning: bool, evidence: Evidence | None) -> None:
+    def __init__(self, session_id: str, *, line_bytes_max: int, meaning: bool, evidence: Evidence | None) -> None:
         self.scanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
         self.verdict = self.scanner.verdict()
         self.findings = Findings(session_id)
@@ -98,7 +97,7 @@ class _Reading:
             self.claims = claims(record)
 
 
-async def _read(store: Store, session_id: SessionId, *, meaning: bool, evidence: Evidence | None = None) -> _Reading:
+async def _read(store: Store, session_id: str, *, meaning: bool, evidence: Evidence | None = None) -> _Reading:
     """Read the log to its end, or to where it is broken.
 
     A log is broken when it is found so twice in a row. While a writer cuts a failed write back, a reader can meet bytes
@@ -110,7 +109,7 @@ async def _read(store: Store, session_id: SessionId, *, meaning: bool, evidence:
     return await _look(store, session_id, meaning=meaning, evidence=evidence)
 
 
-async def _look(store: Store, session_id: SessionId, *, meaning: bool, evidence: Evidence | None) -> _Reading:
+async def _look(store: Store, session_id: str, *, meaning: bool, evidence: Evidence | None) -> _Reading:
     if evidence is not None:
         evidence.restart()
     reading = _Reading(session_id, line_bytes_max=store.line_bytes_max, meaning=meaning, evidence=evidence)
@@ -126,7 +125,7 @@ async def _look(store: Store, session_id: SessionId, *, meaning: bool, evidence:
     return reading
 
 
-async def _audit(store: Store, session_id: SessionId, *, known: Mapping[SessionId, Evidence]) -> Report:
+async def _audit(store: Store, session_id: str, *, known: Mapping[str, Evidence]) -> Report:
     """Audit one session. ``known`` holds what sources prove: what this one does is left there, for those after it."""
     reading = await _read(store, session_id, meaning=True, evidence=known.get(session_id))
     provenance: list[str] = []
@@ -139,7 +138,7 @@ async def _audit(store: Store, session_id: SessionId, *, known: Mapping[SessionI
     return reading.findings.report(reading.verdict, provenance=provenance)
 
 
-async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[SessionId, Evidence]) -> str | None:
+async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[str, Evidence]) -> str | None:
     """Follow ``claim`` into its source, unless that was read for it already; say why it does not hold."""
     evidence = known.get(claim.source_id)
     if evidence is None or not evidence.covers(claim):
@@ -152,7 +151,7 @@ async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[SessionId, 
     return evidence.fault(claim)
 
 
-async def _reported(session_id: SessionId, check: Awaitable[Report]) -> Report:
+async def _reported(session_id: str, check: Awaitable[Report]) -> Report:
     """Await ``check``; that the log could not be read becomes a finding."""
     try:
         return await check
@@ -164,15 +163,13 @@ async def _reported(session_id: SessionId, check: Awaitable[Report]) -> Report:
     return Findings(session_id).report(LogScanner(session_id).verdict(fault))
 
 
-async def _survey(
-    store: Store, session_ids: Iterable[SessionId]
-) -> tuple[dict[SessionId, SessionId], dict[SessionId, Evidence]]:
+async def _survey(store: Store, session_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, Evidence]]:
     """Return the source of each session that names one, and for each source, what to look out for in it.
 
     Read from unchecked first records, which is enough to plan with: what does not fit in the end is followed anew.
     """
-    sources: dict[SessionId, SessionId] = {}
-    known: dict[SessionId, Evidence] = {}
+    sources: dict[str, str] = {}
+    known: dict[str, Evidence] = {}
     for session_id in session_ids:
         try:
             origins = msgspec.json.decode(await _first_line(store, session_id), type=Origins)
@@ -186,7 +183,7 @@ async def _survey(
     return sources, known
 
 
-async def _first_line(store: Store, session_id: SessionId) -> bytes:
+async def _first_line(store: Store, session_id: str) -> bytes:
     parts: list[bytes] = []
     size = 0
     async with aclosing(store.read_raw(session_id)) as chunks:
@@ -199,12 +196,12 @@ async def _first_line(store: Store, session_id: SessionId) -> bytes:
     return b"".join(parts)
 
 
-def _sources_first(session_ids: Iterable[SessionId], sources: Mapping[SessionId, SessionId]) -> Iterator[SessionId]:
+def _sources_first(session_ids: Iterable[str], sources: Mapping[str, str]) -> Iterator[str]:
     """Yield every id once: after its source, if that is one of them, and else in the order given."""
     left = dict.fromkeys(session_ids)
     for session_id in list(left):
-        lineage: list[SessionId] = []
-        ancestor: SessionId | None = session_id
+        lineage: list[str] = []
+        ancestor: str | None = session_id
         while ancestor is not None and ancestor in left:
             del left[ancestor]
             lineage.append(ancestor)

@@ -12,7 +12,6 @@ from blake3 import blake3
 from ..chain import Verdict
 from ..entries import SessionOrigin, SessionStart
 from ..errors import CorruptLog
-from ..ids import EntryHash, SessionId
 from ..record import HashedEntry
 from ..state import RestoredState
 
@@ -32,8 +31,8 @@ class Claim(NamedTuple):
     """A session says that it was made from a record of another; a fork says too with which state it started."""
 
     member: Origin
-    source_id: SessionId
-    at_hash: EntryHash
+    source_id: str
+    at_hash: str
     state: Fingerprint | None
 
 
@@ -41,18 +40,18 @@ class Evidence:
     """What one pass over a source proves: which of the claimed records it holds, and the states as of them."""
 
     def __init__(self) -> None:
-        self._state_wanted: dict[EntryHash, bool] = {}
+        self._state_wanted: dict[str, bool] = {}
         self.restart()
 
-    def want(self, at_hash: EntryHash, *, state: bool) -> None:
+    def want(self, at_hash: str, *, state: bool) -> None:
         """Look out for the record ``at_hash`` and, if ``state``, for the state as of it. Before the pass only."""
         self._state_wanted[at_hash] = state or self._state_wanted.get(at_hash, False)
         self.restart()
 
     def restart(self) -> None:
         """Be ready for a pass from the source's first record on."""
-        self._held: set[EntryHash] = set()
-        self._states: dict[EntryHash, Fingerprint] = {}
+        self._held: set[str] = set()
+        self._states: dict[str, Fingerprint] = {}
         self._states_left = sum(self._state_wanted.values())
         self._running = RunningState() if self._states_left else None
         self._fold_fault = ""

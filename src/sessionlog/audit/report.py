@@ -7,7 +7,6 @@ import msgspec
 
 from ..chain import Verdict
 from ..errors import Damage
-from ..ids import SessionId
 
 FINDINGS_MAX: Final = 100
 """A report lists this many findings of meaning; one more then says how many there are beyond them."""
@@ -20,7 +19,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``None`` where there is no such byte, because the log could not be read at all.
     """
 
-    session_id: SessionId
+    session_id: str
     damage: Damage
     seq: int
     line: int
@@ -31,7 +30,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a check of one session found: the state of its chain, and every fault, that of the chain first."""
 
-    session_id: SessionId
+    session_id: str
     verdict: Verdict
     findings: Sequence[Finding] = ()
 
@@ -44,7 +43,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Findings:
     """The findings of one session, bounded in number."""
 
-    def __init__(self, session_id: SessionId) -> None:
+    def __init__(self, session_id: str) -> None:
         self._session_id = session_id
         self._listed: list[Finding] = []
         self._first_left_out: Finding | None = None

@@ -12,11 +12,9 @@ from typing import Final
 import click
 
 from .. import (
-    EntryHash,
     Extension,
     FileStore,
     HashedEntry,
-    SessionId,
     SessionLogError,
     SessionNotFound,
     SessionStart,
@@ -35,10 +33,10 @@ _VERBS: Final = {"forked_from": "fork", "compacted_from": "compacted", "spawned_
 class Node:
     """One session in the graph; ``parent`` may be no session of the store."""
 
-    session_id: SessionId
+    session_id: str
     relation: str | None = None
-    parent: SessionId | None = None
-    at_hash: EntryHash | None = None
+    parent: str | None = None
+    at_hash: str | None = None
     at_seq: int | None = None
     records: int = 0
     first_message: str = ""
@@ -67,11 +65,11 @@ async def graph(app: App) -> int:
 async def read_graph(app: App, store: FileStore) -> list[Node]:
     """Return all sessions of ``store`` as it lists them, linked to those that they come from."""
     session_ids = await store.list_sessions()
-    nodes = {session_id: Node(session_id) for session_id in session_ids}
+    nodes: dict[str, Node] = {session_id: Node(session_id) for session_id in session_ids}
     for node in nodes.values():
         await _read_origin(store, node)
     wanted = {node.at_hash for node in nodes.values() if node.at_hash is not None}
-    positions: dict[tuple[SessionId, EntryHash], int] = {}
+    positions: dict[tuple[str, str], int] = {}
     with app.out.progress("reading", len(session_ids)) as advance:
         for node in nodes.values():
             await _read_log(store, node, nodes, wanted, positions)
@@ -101,9 +99,9 @@ async def _read_origin(store: FileStore, node: Node) -> None:
 async def _read_log(
     store: FileStore,
     node: Node,
-    nodes: dict[SessionId, Node],
-    wanted: set[EntryHash],
-    positions: dict[tuple[SessionId, EntryHash], int],
+    nodes: dict[str, Node],
+    wanted: set[str],
+    positions: dict[tuple[str, str], int],
 ) -> None:
     """Stream a whole log: count its records, find the positions that are ``wanted``, link what it spawned."""
     try:
@@ -118,21 +116,21 @@ async def _read_log(
         _take_fault(node, error)
 
 
-def _link_spawned(node: Node, record: HashedEntry, nodes: dict[SessionId, Node]) -> None:
+def _link_spawned(node: Node, record: HashedEntry, nodes: dict[str, Node]) -> None:
     """Link sub-agents: from the entry behind the tool call that spawned one, or from the agent's own import note."""
     entry = record.entry if _is_kind(record, "extension") else None
     if not isinstance(entry, Extension) or not isinstance(entry.payload, dict):
         return
     if entry.domain in SPAWN_DOMAINS:
         spawned = entry.payload.get("session_id")
-        child = nodes.get(SessionId(spawned)) if isinstance(spawned, str) else None
+        child = nodes.get(spawned) if isinstance(spawned, str) else None
         if child is not None and child is not node and child.relation in (None, "spawned_by"):
             child.relation, child.parent = "spawned_by", node.session_id
             child.at_hash, child.at_seq = record.hash, record.seq
     elif entry.domain == IMPORT_DOMAIN and entry.payload.get("role") == "agent" and node.relation is None:
         parent = entry.payload.get("parent")
         if isinstance(parent, str) and parent != node.session_id:
-            node.relation, node.parent = "spawned_by", SessionId(parent)
+            node.relation, node.parent = "spawned_by", parent
 
 
 def _is_kind(record: HashedEntry, *kinds: str) -> bool:
@@ -174,14 +172,14 @@ async def print_graph(app: App, nodes: Sequence[Node]) -> None:
 
 def _tree(nodes: Sequence[Node]) -> Iterator[tuple[str, Node]]:
     """Yield every session once, below what it comes from, with the branches to draw before it."""
-    children: dict[SessionId, list[Node]] = {}
+    children: dict[str, list[Node]] = {}
     for node in nodes:
         if node.parent is not None:
             children.setdefault(node.parent, []).append(node)
     there = {node.session_id for node in nodes}
     roots = [node for node in nodes if node.parent is None]
     roots += [Node(parent, relation="missing") for parent in children if parent not in there]
-    drawn: set[SessionId] = set()
+    drawn: set[str] = set()
     for root in (*roots, *nodes):  # all of them again: claims that lead in a circle have no root
         stack = [] if root.session_id in drawn else [("", "", root)]
         while stack:

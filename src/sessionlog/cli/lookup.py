@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from .. import EntryHash, EntryNotFound, SessionId, SessionNotFound, Store
+from .. import EntryNotFound, SessionId, SessionNotFound, Store
 from .output import Refused
 from .text import short
 
@@ -20,11 +20,11 @@ async def find_session(store: Store, text: str) -> SessionId:
     that one is meant. Raises :class:`InvalidSessionId`, :class:`SessionNotFound`, or :class:`Refused` when several
     begin so.
     """
-    if await store.exists(SessionId(text)):
+    if await store.exists(text):
         return SessionId(text)
     candidates = sorted(session_id for session_id in await store.list_sessions() if session_id.startswith(text))
     if not candidates:
-        raise SessionNotFound(SessionId(text))
+        raise SessionNotFound(text)
     if not all(session_id.startswith(candidates[0]) for session_id in candidates):
         raise _ambiguous(text, "sessions", candidates)
     return candidates[0]
@@ -35,7 +35,7 @@ async def find_sessions(store: Store, texts: Sequence[str]) -> list[SessionId]:
     return list(dict.fromkeys([await find_session(store, text) for text in texts]))
 
 
-async def find_record(store: Store, session_id: SessionId, text: str) -> EntryHash:
+async def find_record(store: Store, session_id: SessionId, text: str) -> str:
     """Return the hash of the record in ``session_id`` that ``text`` names: the hash, or the beginning of just one.
 
     A whole hash is returned as it is. Raises :class:`EntryNotFound`, :class:`Refused`, and whatever reading raises.
@@ -43,10 +43,10 @@ async def find_record(store: Store, session_id: SessionId, text: str) -> EntryHa
     if not _HASH_BEGINNING.match(text):
         raise Refused(f"{text!a} is no hash: give its first digits, 0-9 and a-f, as 'sessionlog show' prints them")
     if len(text) == _HASH_CHARS:
-        return EntryHash(text)
+        return text
     candidates = [record.head async for record in store.read(session_id) if record.hash.startswith(text)]
     if not candidates:
-        raise EntryNotFound(session_id, EntryHash(text))
+        raise EntryNotFound(session_id, text)
     if len(candidates) > 1:
         raise _ambiguous(text, "records", [f"{head.seq} ({short(head.hash)})" for head in candidates])
     return candidates[0].hash

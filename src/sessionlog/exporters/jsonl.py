@@ -7,11 +7,10 @@ under its own id, so a file that is to be read by a store is to be named ``<sess
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from ..ids import SessionId
 from ..store import Store
 
 
-async def export_jsonl(store: Store, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+async def export_jsonl(store: Store, session_id: str) -> AsyncGenerator[bytes, None]:
     """Stream the verified records of a session, one line each with its LF. Raises whatever reading raises."""
     async with aclosing(store.read(session_id)) as records:
         async for record in records:

@@ -23,7 +23,6 @@ from ..entries import (
     UserInput,
     entry_kind,
 )
-from ..ids import SessionId
 from ..items import ImagePart, Item, Message, Reasoning, RefusalPart, TextPart, ToolCall, ToolResult
 from ..store import Store
 from .omissions import Omissions
@@ -38,7 +37,7 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z0-9_+#.-]{1,20}")
 _AUTOLINK: Final = re.compile(r"(?i)\b(https?|ftp)://|\bwww\.")
 
 
-async def export_markdown(store: Store, session_id: SessionId, omitted: Omissions) -> AsyncGenerator[str, None]:
+async def export_markdown(store: Store, session_id: str, omitted: Omissions) -> AsyncGenerator[str, None]:
     """Stream the lines of a session's Markdown, without their LF. Raises whatever reading raises."""
     turn = 0
     async with aclosing(store.read(session_id)) as records:

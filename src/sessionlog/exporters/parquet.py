@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..entries import AssistantItems, HookInjectedItems, LlmUsage, SessionStart, ToolResults, UserInput, entry_kind
-from ..ids import SessionId
 from ..items import Item, Message, ToolCall, ToolResult
 from ..record import HASHED_FROM, HashedEntry
 
@@ -56,7 +55,7 @@ class ParquetFile:
         self._bytes = 0
         self.rows_written: int = 0
 
-    async def add(self, session_id: SessionId, record: HashedEntry) -> None:
+    async def add(self, session_id: str, record: HashedEntry) -> None:
         """Add one row. Raises :class:`CorruptLog` if the record does not decode."""
         self._rows.append(row_of(session_id, record))
         self._bytes += len(record.line)
@@ -88,7 +87,7 @@ class ParquetFile:
             self._writer.close()
 
 
-def row_of(session_id: SessionId, record: HashedEntry) -> dict[str, Any]:
+def row_of(session_id: str, record: HashedEntry) -> dict[str, Any]:
     """Return the row of a record."""
     entry = record.entry
     items: Sequence[Item] = ()

@@ -24,7 +24,7 @@ from ..entries import (
     ToolResults,
     UserInput,
 )
-from ..ids import EntryHash, Head, SessionId
+from ..ids import Head, SessionId
 from ..store import Store
 from .loop_events import EarlyEnds
 from .report import NotUnderstood
@@ -70,7 +70,7 @@ class ImportNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class End(NamedTuple):
     """Where an imported object stands in a log: the hash of the record after it, the history's length before it."""
 
-    hash: EntryHash
+    hash: str
     history_before: int
 
 
@@ -81,7 +81,7 @@ class Ledger:
     session_id: SessionId
     format: str
     """Notes of another format are none."""
-    first_hash: EntryHash | None = None
+    first_hash: str | None = None
     head: Head | None = None
     config: RequestConfig = field(default_factory=RequestConfig)
     history_len: int = 0

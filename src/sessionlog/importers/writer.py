@@ -25,7 +25,7 @@ from ..entries import (
     encode_entry,
 )
 from ..errors import InvalidEntry
-from ..ids import EntryHash, Head, SessionId
+from ..ids import Head, SessionId
 from ..items import Item
 from ..loops import AgentEvent, SpawnLinked, encode_event, scope_of
 from ..session import SessionLog, state_at
@@ -218,7 +218,7 @@ class SessionWriter:
         self.noted = True
         self._entries, self._counts, self._usage, self._size = [], [], {}, 0
 
-    async def hash_after(self, ordinal: int | None) -> EntryHash:
+    async def hash_after(self, ordinal: int | None) -> str:
         """Return the hash of the record with which the log ended after line ``ordinal`` (``None``: of the first)."""
         await self.commit(even_empty=self._log is None)
         ends = self._ledger.ends

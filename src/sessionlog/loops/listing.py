@@ -3,14 +3,14 @@
 from contextlib import aclosing
 
 from ..errors import SessionNotFound
-from ..ids import SessionId, is_session_id
+from ..ids import is_session_id
 from ..store import Store
 from .fold import SessionFold, fold_record
 from .model import Session
 from .recorder import scope_of
 
 
-async def load_session(store: Store, session_id: SessionId) -> Session:
+async def load_session(store: Store, session_id: str) -> Session:
     """Fold the session's log into its tree; its scope is told by the store that it lies in.
 
     Raises :class:`SessionNotFound`, and as the store's ``read`` does: a damaged log raises :class:`CorruptLog`.
@@ -49,7 +49,7 @@ async def load_spawned(store: Store, session: Session) -> list[Session]:
             if ref.child_session_id in found or not is_session_id(ref.child_session_id):
                 continue
             try:
-                child = await load_session(store, SessionId(ref.child_session_id))
+                child = await load_session(store, ref.child_session_id)
             except SessionNotFound:
                 continue
             found[ref.child_session_id] = child
@@ -57,7 +57,7 @@ async def load_spawned(store: Store, session: Session) -> list[Session]:
     return todo[1:]
 
 
-async def _load(store: Store, session_id: SessionId, *, agent_id: str | None) -> Session | None:
+async def _load(store: Store, session_id: str, *, agent_id: str | None) -> Session | None:
     """Fold the log; give up, with ``None``, once it turns out to be another agent's than ``agent_id``."""
     fold: SessionFold | None = None
     async with aclosing(store.read(session_id)) as records:

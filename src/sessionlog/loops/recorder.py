@@ -303,7 +303,7 @@ class SessionRecorder:
     def _lock(self, session_id: str) -> anyio.Lock:
         return self._locks.setdefault(session_id, anyio.Lock(fast_acquire=True))
 
-    async def _take_up(self, session_id: SessionId) -> bool:
+    async def _take_up(self, session_id: str) -> bool:
         """Fold what the store holds of the session, if that is not done yet; False where it holds no record of it."""
         if session_id in self._heads:
             return True
@@ -321,7 +321,7 @@ class SessionRecorder:
         self._router.learn(session_id, (loop.loop_id for loop in fold.session.loops))
         return True
 
-    async def _catch_up(self, session_id: SessionId) -> None:
+    async def _catch_up(self, session_id: str) -> None:
         """Fold what another writer has appended."""
         fold = self._folds[session_id]
         async with aclosing(self._store.read(session_id, after=self._heads[session_id].seq)) as records:
@@ -330,7 +330,7 @@ class SessionRecorder:
                 self._heads[session_id] = record.head
         self._router.learn(session_id, (loop.loop_id for loop in fold.session.loops))
 
-    async def _write(self, session_id: SessionId, batch: Batch) -> EntryHash:
+    async def _write(self, session_id: str, batch: Batch) -> EntryHash:
         """Append the batch behind whatever the log holds by then, and apply it; return the hash of its main record."""
         while True:
             head = self._heads.get(session_id)
@@ -351,7 +351,7 @@ class SessionRecorder:
             self._apply(session_id, batch)
             return hashes[batch.main - len(batch.items)]
 
-    async def _append(self, session_id: SessionId, head: Head | None, events: list[Received]) -> list[EntryHash]:
+    async def _append(self, session_id: str, head: Head | None, events: list[Received]) -> list[EntryHash]:
         ts = self._clock()
         entries: list[LogEntry] = [AgentEventEntry(ts=ts, event=received.json) for received in events]
         if session_id in self._logs:
@@ -382,14 +382,14 @@ class SessionRecorder:
                 session_id, _ = self._reached.popitem()
                 if is_session_id(session_id):
                     later[session_id] = None
-                    await self._deliver_to(SessionId(session_id))
+                    await self._deliver_to(session_id)
                     del later[session_id]
         except SessionLogError:
             pass  # the event that was recorded is in; this one still waits
         finally:
             self._reached.update(later)
 
-    async def _deliver_to(self, session_id: SessionId) -> None:
+    async def _deliver_to(self, session_id: str) -> None:
         async with self._lock(session_id):
             if self._router.waiting_for(session_id) and await self._take_up(session_id):
                 await self._write(session_id, self._router.batch(session_id, None))

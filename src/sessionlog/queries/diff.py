@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..entries import AssistantItems, HookInjectedItems, LogEntry, SessionOrigin, SessionStart, ToolResults, UserInput
 from ..errors import SessionNotFound
-from ..ids import Head, SessionId
+from ..ids import Head
 from ..items import Item, Message, Reasoning, ToolCall, ToolResult
 from ..record import HashedEntry
 from ..store import Store
@@ -24,7 +24,7 @@ ITEMS_DEFAULT: Final = 10
 class _Segment(NamedTuple):
     """The part of a log that a session goes through: behind ``after`` (all, if ``None``), to ``until`` included."""
 
-    session_id: SessionId
+    session_id: str
     after: int | None
     until: int | None
     compacted: bool
@@ -34,14 +34,14 @@ class _Segment(NamedTuple):
 class Lineage(NamedTuple):
     """The last record that both sessions go back to, and the session that holds it."""
 
-    session_id: SessionId
+    session_id: str
     head: Head
 
 
 class Place(NamedTuple):
     """An item, and the record that it is from."""
 
-    session_id: SessionId
+    session_id: str
     head: Head
     item: Item
 
@@ -50,7 +50,7 @@ class Place(NamedTuple):
 class After:
     """What one of two sessions did after they parted: its first items, how many there are, and what they add up to."""
 
-    session_id: SessionId
+    session_id: str
     items: list[Place] = field(default_factory=list)
     item_count: int = 0
     stats: SessionStats = field(default_factory=SessionStats)
@@ -76,9 +76,7 @@ class Parting:
         return not self.first.item_count and not self.second.item_count
 
 
-async def diff_sessions(
-    store: Store, first: SessionId, second: SessionId, *, items_max: int = ITEMS_DEFAULT
-) -> Parting:
+async def diff_sessions(store: Store, first: str, second: str, *, items_max: int = ITEMS_DEFAULT) -> Parting:
     """Return where the sessions part, with the first ``items_max`` items of each behind that.
 
     A source that is not there, or does not hold the record that is named, ends a lineage. Raises whatever reading
@@ -104,7 +102,7 @@ _Path: TypeAlias = list[tuple[_Segment, Head | None]]
 """A session's segments from its oldest source on, each with the record at which the next one leaves it."""
 
 
-async def _path(store: Store, session_id: SessionId) -> _Path:
+async def _path(store: Store, session_id: str) -> _Path:
     path: _Path = []
     seen = {session_id}
     until: Head | None = None
@@ -122,7 +120,7 @@ async def _path(store: Store, session_id: SessionId) -> _Path:
         seen.add(session_id)
 
 
-async def _origin(store: Store, session_id: SessionId) -> tuple[SessionOrigin | None, bool]:
+async def _origin(store: Store, session_id: str) -> tuple[SessionOrigin | None, bool]:
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
             entry = record.entry

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 import anyio.lowlevel
 
 from ..entries import entry_kind
-from ..ids import SessionId
 from ..record import HashedEntry
 from ..store import Store
 from .texts import Piece, Texts
@@ -61,7 +60,7 @@ class HitLine(NamedTuple):
 class Hit(NamedTuple):
     """A piece of a record's text in which the pattern was found. ``record.hash`` is where to fork behind it."""
 
-    session_id: SessionId
+    session_id: str
     record: HashedEntry
     role: str
     tool: str | None
@@ -85,7 +84,7 @@ class Matcher:
         self._needle = (word if query.case else word.lower()).encode()
         self._texts = Texts()
 
-    def hits(self, session_id: SessionId, record: HashedEntry) -> Iterator[Hit]:
+    def hits(self, session_id: str, record: HashedEntry) -> Iterator[Hit]:
         """Yield what is found in ``record``. Raises :class:`CorruptLog` if it must be decoded and cannot."""
         if not self._may_match(record):
             if _CALL in record.line:
@@ -127,9 +126,7 @@ class Matcher:
         return [match.span() for match in self._pattern.finditer(line) if match.end() > match.start()]
 
 
-async def search_session(
-    store: Store, session_id: SessionId, query: Query, *, context: int = 0
-) -> AsyncGenerator[Hit, None]:
+async def search_session(store: Store, session_id: str, query: Query, *, context: int = 0) -> AsyncGenerator[Hit, None]:
     """Stream what is found in one session, in its order.
 
     A fork's first record holds what it took over, so words of its source are found in both. Raises

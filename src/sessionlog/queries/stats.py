@@ -24,7 +24,6 @@ from ..entries import (
     UserInput,
     entry_kind,
 )
-from ..ids import SessionId
 from ..items import Item, ToolCall, ToolResult
 from ..record import HashedEntry
 from ..store import Store
@@ -89,7 +88,7 @@ class SessionStats:
     to the latest, pauses included.
     """
 
-    session_id: SessionId | None = None
+    session_id: str | None = None
     records: int = 0
     record_bytes: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -122,7 +121,7 @@ class SessionStats:
 class Tally:
     """Counts the records of one log, which it must be given in order."""
 
-    def __init__(self, session_id: SessionId, *, keep_requests: bool = False) -> None:
+    def __init__(self, session_id: str, *, keep_requests: bool = False) -> None:
         """Begin before the first record; ``keep_requests`` fills :attr:`requests`, some hundred bytes each."""
         self.stats: SessionStats = SessionStats(session_id)
         self.requests: list[Request] = []
@@ -205,7 +204,7 @@ class Tally:
         return self.stats.tools.setdefault(name, ToolUse())
 
 
-async def session_stats(store: Store, session_id: SessionId, *, keep_requests: bool = False) -> Tally:
+async def session_stats(store: Store, session_id: str, *, keep_requests: bool = False) -> Tally:
     """Count one session, streamed. Raises whatever reading raises."""
     tally = Tally(session_id, keep_requests=keep_requests)
     async with aclosing(store.read(session_id)) as records:

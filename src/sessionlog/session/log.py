@@ -44,7 +44,7 @@ class SessionLog:
     def __init__(
         self,
         store: Store,
-        session_id: SessionId,
+        session_id: str,
         head: Head | None,
         *,
         on_conflict: OnConflict = "raise",
@@ -52,7 +52,7 @@ class SessionLog:
     ) -> None:
         """Append to ``session_id`` behind ``head``; nothing is read or checked here, see :func:`open_session`."""
         self._store = store
-        self._session_id = session_id
+        self._session_id = SessionId(session_id)
         self._head = head
         self._on_conflict = on_conflict
         self._clock = clock
@@ -72,7 +72,7 @@ class SessionLog:
     @property
     def head_hash(self) -> EntryHash | None:
         """The hash of :attr:`head`."""
-        return None if self._head is None else self._head.hash
+        return None if self._head is None else EntryHash(self._head.hash)
 
     async def append(self, entry: LogEntry) -> EntryHash:
         """Append one entry and return its record's hash. Raises as :meth:`append_all`."""

@@ -3,12 +3,11 @@
 from contextlib import aclosing
 
 from ..errors import EntryNotFound
-from ..ids import EntryHash, SessionId
 from ..state import RestoredState
 from ..store import Store
 
 
-async def restore(store: Store, session_id: SessionId) -> RestoredState:
+async def restore(store: Store, session_id: str) -> RestoredState:
     """Fold the session's log into the state to resume from. Raises :class:`SessionNotFound`, :class:`CorruptLog`."""
     state = RestoredState()
     async with aclosing(store.read(session_id)) as records:
@@ -17,7 +16,7 @@ async def restore(store: Store, session_id: SessionId) -> RestoredState:
     return state
 
 
-async def state_at(store: Store, session_id: SessionId, at_hash: EntryHash) -> RestoredState:
+async def state_at(store: Store, session_id: str, at_hash: str) -> RestoredState:
     """Fold ``session_id`` up to and including the record ``at_hash``; :class:`EntryNotFound` if it is not there."""
     state = RestoredState()
     async with aclosing(store.read(session_id)) as records:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ..entries import FORMAT, RequestConfig, SessionOrigin, SessionStart
-from ..ids import SessionId
 from ..items import Item
 from ..state import RestoredState
 
@@ -31,7 +30,7 @@ def start_state(state: RestoredState) -> SessionStartState:
 
 
 def start_entry(
-    session_id: SessionId,
+    session_id: str,
     state: SessionStartState,
     *,
     ts: int,

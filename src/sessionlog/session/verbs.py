@@ -8,7 +8,7 @@ import msgspec
 from ..chain import link_all
 from ..entries import SessionOrigin
 from ..errors import EntryNotFound
-from ..ids import EntryHash, SessionId, new_session_id, now_ms
+from ..ids import new_session_id, now_ms
 from ..items import Item
 from ..state import RestoredState
 from ..store import Store
@@ -28,7 +28,7 @@ async def create_session(
 
 async def create_session_with_id(
     store: Store,
-    session_id: SessionId,
+    session_id: str,
     state: SessionStartState,
     *,
     on_conflict: OnConflict = "raise",
@@ -52,7 +52,7 @@ async def create_compacted_session(
 
 async def compact(
     store: Store,
-    source_id: SessionId,
+    source_id: str,
     summarize: Summarize,
     *,
     on_conflict: OnConflict = "raise",
@@ -66,7 +66,7 @@ async def compact(
     """
     state = await restore(store, source_id)
     if state.head is None:
-        raise EntryNotFound(source_id, EntryHash(""))
+        raise EntryNotFound(source_id, "")
     history = await summarize(state)
     return await create_compacted_session(
         store,
@@ -78,7 +78,7 @@ async def compact(
 
 
 async def open_session(
-    store: Store, session_id: SessionId, *, on_conflict: OnConflict = "raise", clock: Clock = now_ms
+    store: Store, session_id: str, *, on_conflict: OnConflict = "raise", clock: Clock = now_ms
 ) -> SessionLog:
     """Open a session to append at its present head, without reading it. Raises :class:`SessionNotFound`."""
     head = await store.read_head(session_id)
@@ -99,8 +99,8 @@ async def fork(
 
 async def fork_at(
     store: Store,
-    source_id: SessionId,
-    at_hash: EntryHash,
+    source_id: str,
+    at_hash: str,
     *,
     on_conflict: OnConflict = "raise",
     clock: Clock = now_ms,
@@ -117,7 +117,7 @@ async def fork_at(
 
 async def _create(
     store: Store,
-    session_id: SessionId,
+    session_id: str,
     state: SessionStartState,
     *,
     forked_from: SessionOrigin | None = None,

@@ -23,9 +23,9 @@ class MemoryStore:
     def __init__(self, *, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         """Make an empty store."""
         self._line_bytes_max = line_bytes_max
-        self._logs: dict[SessionId, list[HashedEntry]] = {}
-        self._traces: dict[SessionId, list[Any]] = {}
-        self._grown: dict[SessionId, anyio.Event] = {}
+        self._logs: dict[str, list[HashedEntry]] = {}
+        self._traces: dict[str, list[Any]] = {}
+        self._grown: dict[str, anyio.Event] = {}
         self._closed = False
 
     @property
@@ -33,30 +33,30 @@ class MemoryStore:
         """The longest record line that this store takes."""
         return self._line_bytes_max
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         """Make the session with its first records in one commit."""
         expected = await self._ready(session_id, records)
         if self._logs.get(session_id):
             raise SessionExists(session_id)
         self._commit(session_id, expected, records)
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         """Append ``records`` in one atomic commit, if they chain onto the head."""
         expected = await self._ready(session_id, records)
         self._commit(session_id, expected, records)
 
-    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
         """Return every record."""
         await anyio.lowlevel.checkpoint()
         return list(self._log(session_id))
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream the records behind position ``after``."""
         await anyio.lowlevel.checkpoint()
         for record in self._log(session_id)[0 if after is None else after + 1 :]:
             yield record
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream the records behind position ``after``, then wait for more."""
         await anyio.lowlevel.checkpoint()
         position = 0 if after is None else after + 1
@@ -68,18 +68,18 @@ class MemoryStore:
             yield log[position]
             position += 1
 
-    async def read_head(self, session_id: SessionId) -> Head | None:
+    async def read_head(self, session_id: str) -> Head | None:
         """Return the last record's position and hash."""
         await anyio.lowlevel.checkpoint()
         log = self._log(session_id)
         return log[-1].head if log else None
 
-    async def read_head_hash(self, session_id: SessionId) -> EntryHash | None:
+    async def read_head_hash(self, session_id: str) -> EntryHash | None:
         """Return the last record's hash."""
         head = await self.read_head(session_id)
-        return None if head is None else head.hash
+        return None if head is None else EntryHash(head.hash)
 
-    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         """Stream the log's bytes."""
         await anyio.lowlevel.checkpoint()
         for record in list(self._log(session_id)):
@@ -89,15 +89,15 @@ class MemoryStore:
         """Return the ids of all sessions, last activity first."""
         await anyio.lowlevel.checkpoint()
         self._check_open()
-        return list(reversed(self._logs))
+        return [SessionId(session_id) for session_id in reversed(self._logs)]
 
-    async def exists(self, session_id: SessionId) -> bool:
+    async def exists(self, session_id: str) -> bool:
         """Tell whether the session is there."""
         await anyio.lowlevel.checkpoint()
         self._check_open()
         return check_session_id(session_id) in self._logs
 
-    async def append_trace(self, session_id: SessionId, trace_entry: Any) -> None:
+    async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         """Add a JSON value to the session's raw trace."""
         await anyio.lowlevel.checkpoint()
         self._check_open()
@@ -124,13 +124,13 @@ class MemoryStore:
         for grown in self._grown.values():  # whoever follows wakes up and is told
             grown.set()
 
-    async def _ready(self, session_id: SessionId, records: Sequence[HashedEntry]) -> Head | None:
+    async def _ready(self, session_id: str, records: Sequence[HashedEntry]) -> Head | None:
         expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
         await anyio.lowlevel.checkpoint()
         self._check_open()
         return expected
 
-    def _commit(self, session_id: SessionId, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
         """Check the condition and write, with no await in between."""
         log = self._logs.get(session_id, [])
         found = log[-1].head if log else None
@@ -145,7 +145,7 @@ class MemoryStore:
         if grown is not None:
             grown.set()
 
-    def _log(self, session_id: SessionId) -> list[HashedEntry]:
+    def _log(self, session_id: str) -> list[HashedEntry]:
         self._check_open()
         try:
             return self._logs[check_session_id(session_id)]

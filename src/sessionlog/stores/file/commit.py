@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ...errors import SessionLogError
-from ...ids import Head, SessionId
+from ...ids import Head
 from ...record import HashedEntry
 
 
@@ -22,7 +22,7 @@ class Fate(Enum):
 class Commit:
     """Records to append to one session, all or none, behind ``expected``."""
 
-    session_id: SessionId
+    session_id: str
     expected: Head | None
     records: Sequence[HashedEntry]
     creates: bool

@@ -24,7 +24,6 @@ from typing import Any, Final
 import anyio
 
 from ...errors import StoreFailed
-from ...ids import SessionId
 from .cancellation import outlast, outlast_cancelled
 from .commit import Commit, Fate
 from .log_file import LogFile
@@ -36,7 +35,7 @@ HALVED_MIN: Final = 16
 BRIEF_S: Final = 0.001
 """Where the last flush took longer than this, the next is not written beside: a write may have to wait for it."""
 _NEVER: Final = sys.maxsize
-_NONE: Final[Mapping[SessionId, Any]] = {}
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 class Batch:
@@ -62,10 +61,10 @@ class Batch:
         """When the first came that awaits the flush."""
         self.logs: Sequence[LogFile] = ()
         """What is to be flushed."""
-        self.flush_errors: Mapping[SessionId, OSError] = _NONE
+        self.flush_errors: Mapping[str, OSError] = _NONE
         self.flush_s: float = 0.0
         self.settled: Event = settled
-        self.failures: Mapping[SessionId, StoreFailed] = _NONE
+        self.failures: Mapping[str, StoreFailed] = _NONE
         """The sessions whose flush failed."""
         self.broken: StoreFailed | None = None
         """Why nothing is known of any of them."""
@@ -126,7 +125,7 @@ class GroupCommit:
                 raise
             await outlast_cancelled(batch.settled, cancellation)
 
-    async def flush(self, session_id: SessionId) -> None:
+    async def flush(self, session_id: str) -> None:
         """Return once what was just written to a session is durable, whatever cancels. Raises :class:`StoreFailed`."""
         batch = self._gathering()
         batch.flush_count += 1

@@ -35,15 +35,15 @@ class Layout:
         self._system = system
         self._unflushed: list[Path] = []
 
-    def log_path(self, session_id: SessionId) -> str:
+    def log_path(self, session_id: str) -> str:
         """The path of a session's log."""
         return f"{self._prefix}{session_id}{LOG_SUFFIX}"
 
-    def trace_path(self, session_id: SessionId) -> str:
+    def trace_path(self, session_id: str) -> str:
         """The path of a session's trace."""
         return f"{self._prefix}{session_id}{TRACE_SUFFIX}"
 
-    def torn_path(self, session_id: SessionId, offset: int, attempt: int) -> str:
+    def torn_path(self, session_id: str, offset: int, attempt: int) -> str:
         """The path of the ``attempt``-th file, counted from 1, for bytes set aside at ``offset``."""
         return f"{self._prefix}{session_id}.torn-{offset}" + ("" if attempt == 1 else f"-{attempt}")
 
@@ -70,7 +70,7 @@ class Layout:
         if not self.root.is_dir():
             raise StoreFailed("is no directory, so no store: give another path", path=self.root)
 
-    def is_taken(self, session_id: SessionId) -> bool:
+    def is_taken(self, session_id: str) -> bool:
         """Tell whether a log, or anything else, has the session's name. Raises :class:`StoreFailed`."""
         path = self.log_path(session_id)
         try:
@@ -81,11 +81,11 @@ class Layout:
             raise store_failed(error, path, "cannot read its state") from error
         return True
 
-    def open_to_read(self, session_id: SessionId) -> int:
+    def open_to_read(self, session_id: str) -> int:
         """Open a session's log to read. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
         return self._open(self.log_path(session_id), os.O_RDONLY, session_id)[0]
 
-    def open_to_write(self, session_id: SessionId) -> tuple[int, os.stat_result]:
+    def open_to_write(self, session_id: str) -> tuple[int, os.stat_result]:
         """Open a session's log to append. Raises as :meth:`open_to_read`; for hard links too."""
         fd, status = self._open(self.log_path(session_id), os.O_RDWR | os.O_APPEND, session_id)
         if status.st_nlink > 1:
@@ -93,7 +93,7 @@ class Layout:
             raise _not_a_log(session_id, "it has a second hard link, so another name could change it: copy it instead")
         return fd, status
 
-    def create(self, session_id: SessionId) -> tuple[int, os.stat_result] | None:
+    def create(self, session_id: str) -> tuple[int, os.stat_result] | None:
         """Make an empty log and open it to append; ``None`` if the name is taken. Raises :class:`StoreFailed`."""
         path = self.log_path(session_id)
         try:
@@ -114,7 +114,7 @@ class Layout:
         with contextlib.suppress(OSError):
             self._system.close(fd)
 
-    def open_trace(self, session_id: SessionId) -> int:
+    def open_trace(self, session_id: str) -> int:
         """Open a session's trace to append, making it where it is missing. Raises :class:`StoreFailed`."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         return self._open(self.trace_path(session_id), flags, session_id)[0]
@@ -140,7 +140,7 @@ class Layout:
                 raise store_failed(error, Path(entry.path), "cannot read its state") from error
         return [SessionId(name) for _, name in sorted(dated)]
 
-    def _open(self, path: str, flags: int, session_id: SessionId) -> tuple[int, os.stat_result]:
+    def _open(self, path: str, flags: int, session_id: str) -> tuple[int, os.stat_result]:
         try:
             fd = self._system.open(path, flags | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -168,7 +168,7 @@ def store_failed(error: OSError, path: "str | Path", what: str, *, poisoned: boo
     return StoreFailed(f"{what}: {reason}", path=Path(path), poisoned=poisoned)
 
 
-def _not_a_log(session_id: SessionId, reason: str) -> CorruptLog:
+def _not_a_log(session_id: str, reason: str) -> CorruptLog:
     return CorruptLog(
         f"what lies in the log's place is refused: {reason}",
         damage=Damage.FILE,

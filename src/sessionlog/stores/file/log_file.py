@@ -9,7 +9,7 @@ import os
 from typing import Final
 
 from ...errors import CorruptLog, Damage
-from ...ids import Head, SessionId
+from ...ids import Head
 from .layout import Layout, store_failed
 from .repair import repair_tail, write_all
 from .system import System
@@ -27,7 +27,7 @@ class LogFile:
         fd: int,
         status: os.stat_result,
         *,
-        session_id: SessionId,
+        session_id: str,
         layout: Layout,
         system: System,
         line_bytes_max: int,

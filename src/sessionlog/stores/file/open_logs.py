@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import HeadConflict, SessionExists, SessionLogError, StoreFailed
-from ...ids import Head, SessionId
+from ...ids import Head
 from ...record import HashedEntry
 from .commit import Commit, Fate
 from .layout import Layout, store_failed
@@ -34,11 +34,11 @@ class OpenLogs:
         self._system = system
         self._durable = durable
         self._line_bytes_max = line_bytes_max
-        self._logs: OrderedDict[SessionId, LogFile] = OrderedDict()
-        self._poisoned: dict[SessionId, StoreFailed] = {}
-        self._unflushed: dict[SessionId, LogFile] = {}
+        self._logs: OrderedDict[str, LogFile] = OrderedDict()
+        self._poisoned: dict[str, StoreFailed] = {}
+        self._unflushed: dict[str, LogFile] = {}
         """Written to since the last flush began."""
-        self._in_flush: dict[SessionId, LogFile] = {}
+        self._in_flush: dict[str, LogFile] = {}
         """Written to before the flush that is running; empty where none is. These, too, are not to be closed."""
         self._root_made = False
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -49,17 +49,17 @@ class OpenLogs:
         """Return how many logs are open."""
         return len(self._logs)
 
-    def commit(self, batch: Sequence[Commit]) -> dict[SessionId, StoreFailed]:
+    def commit(self, batch: Sequence[Commit]) -> dict[str, StoreFailed]:
         """Settle every commit of ``batch``: one write a log, then the fewest flushes. Never raises.
 
         What :meth:`append_now` wrote is flushed with it. Returns the sessions whose flush failed.
         """
-        by_session: dict[SessionId, list[Commit]] = {}
+        by_session: dict[str, list[Commit]] = {}
         for commit in batch:
             commit.fate = Fate.TAKEN
             by_session.setdefault(commit.session_id, []).append(commit)
         sessions = list(by_session.items())
-        failures: dict[SessionId, StoreFailed] = {}
+        failures: dict[str, StoreFailed] = {}
         while sessions or self._unflushed:
             part = sessions[: self.open_max - len(self._unflushed)]
             del sessions[: len(part)]
@@ -81,7 +81,7 @@ class OpenLogs:
         self._in_flush, self._unflushed = self._unflushed, {}
         return [log for log in self._in_flush.values() if log.flush_error is None]
 
-    def flush(self, logs: Sequence[LogFile]) -> dict[SessionId, OSError]:
+    def flush(self, logs: Sequence[LogFile]) -> dict[str, OSError]:
         """Make what was written to ``logs`` durable, with the fewest calls; return what kept some of them from it.
 
         Never raises: what breaks off has failed for all of them.
@@ -91,13 +91,13 @@ class OpenLogs:
         except BaseException as error:  # noqa: BLE001 - out of memory, or a bug: nobody knows what is durable
             return broken_off(logs, error)
 
-    def end_flush(self, errors: Mapping[SessionId, OSError]) -> dict[SessionId, StoreFailed]:
+    def end_flush(self, errors: Mapping[str, OSError]) -> dict[str, StoreFailed]:
         """Take the outcome of :meth:`flush`: poison the logs that it failed for, they alone, and return how.
 
         So it goes for what was appended to them while that flush ran: no later flush tells whether it is durable.
         """
         logs, self._in_flush = self._in_flush, {}
-        failures: dict[SessionId, StoreFailed] = {}
+        failures: dict[str, StoreFailed] = {}
         for session_id, log in logs.items():
             log.flush_error = errors.get(session_id, log.flush_error)
             if log.flush_error is not None:
@@ -106,7 +106,7 @@ class OpenLogs:
                 self._close_when_flushed(log)
         return failures
 
-    def append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
+    def append_now(self, session_id: str, record: HashedEntry) -> bool:
         """Append one record to a log that is open, free and as it was left; False, with nothing written, otherwise.
 
         The short way for what mostly happens; :meth:`commit` is the whole one, and flushes what this wrote. Raises
@@ -131,7 +131,7 @@ class OpenLogs:
             self._close_when_flushed(log)
         return done
 
-    def known(self, session_id: SessionId) -> LogFile | None:
+    def known(self, session_id: str) -> LogFile | None:
         """Return the open log of this session, if there is one."""
         return self._logs.get(session_id)
 
@@ -140,7 +140,7 @@ class OpenLogs:
         while self._logs:
             self._close_oldest()
 
-    def _write_session(self, session_id: SessionId, commits: list[Commit]) -> None:
+    def _write_session(self, session_id: str, commits: list[Commit]) -> None:
         """Lock one log, check the conditions, write what meets them, unlock."""
         try:
             if len(commits) == 1 and self._write_known(commits[0]):
@@ -180,7 +180,7 @@ class OpenLogs:
         self._unflushed[commit.session_id] = log
         return True
 
-    def _locked(self, session_id: SessionId, commits: Sequence[Commit]) -> LogFile | None:
+    def _locked(self, session_id: str, commits: Sequence[Commit]) -> LogFile | None:
         """Return the log, locked and refreshed; ``None`` if another has the lock."""
         while True:
             may_create = any(commit.expected is None for commit in commits)
@@ -196,7 +196,7 @@ class OpenLogs:
                 raise
             self._forget(session_id)  # replaced between opening and locking: open what is there now
 
-    def _open(self, session_id: SessionId, *, may_create: bool) -> LogFile:
+    def _open(self, session_id: str, *, may_create: bool) -> LogFile:
         while len(self._logs) >= self.open_max:
             self._close_oldest()
         try:
@@ -211,7 +211,7 @@ class OpenLogs:
         self._logs[session_id] = log
         return log
 
-    def _open_now(self, session_id: SessionId, *, may_create: bool) -> LogFile:
+    def _open_now(self, session_id: str, *, may_create: bool) -> LogFile:
         made = None
         if may_create:
             if not self._root_made:
@@ -228,8 +228,8 @@ class OpenLogs:
             line_bytes_max=self._line_bytes_max,
         )
 
-    def _flush(self, logs: Sequence[LogFile]) -> dict[SessionId, OSError]:
-        errors: dict[SessionId, OSError] = {}
+    def _flush(self, logs: Sequence[LogFile]) -> dict[str, OSError]:
+        errors: dict[str, OSError] = {}
         if len(logs) <= FLUSH_EACH_MAX or not self._flush_together(logs, errors):
             for log in logs:
                 try:
@@ -247,7 +247,7 @@ class OpenLogs:
                     log.name_flushed = True
         return errors
 
-    def _flush_together(self, logs: Sequence[LogFile], failed: dict[SessionId, OSError]) -> bool:
+    def _flush_together(self, logs: Sequence[LogFile], failed: dict[str, OSError]) -> bool:
         """Flush the file system; False where that is not to be had."""
         try:
             return self._system.flush_file_system(logs[0].fd)
@@ -263,12 +263,12 @@ class OpenLogs:
         log.spent = True
         return failure
 
-    def _check_poisoned(self, session_id: SessionId) -> None:
+    def _check_poisoned(self, session_id: str) -> None:
         earlier = self._poisoned.get(session_id)
         if earlier is not None:
             raise StoreFailed(f"closed for writing since: {earlier.reason}", path=earlier.path, poisoned=True)
 
-    def _give_up(self, session_id: SessionId, failure: SessionLogError) -> None:
+    def _give_up(self, session_id: str, failure: SessionLogError) -> None:
         """Close the log after a failure, behind the flush that is due; for good if nobody knows what is on the disk."""
         log = self._logs.get(session_id)
         if log is not None:
@@ -282,7 +282,7 @@ class OpenLogs:
         if log.session_id not in self._unflushed and log.session_id not in self._in_flush:
             self._forget(log.session_id)
 
-    def _forget(self, session_id: SessionId) -> None:
+    def _forget(self, session_id: str) -> None:
         log = self._logs.pop(session_id, None)
         if log is not None:
             log.close()
@@ -291,7 +291,7 @@ class OpenLogs:
         self._logs.popitem(last=False)[1].close()
 
 
-def broken_off(logs: Iterable[LogFile], error: BaseException) -> dict[SessionId, OSError]:
+def broken_off(logs: Iterable[LogFile], error: BaseException) -> dict[str, OSError]:
     """Return that the flush of ``logs`` failed, for a reason that is none of the disk's."""
     cause = OSError(errno.EIO, f"the flush broke off: {error!r}")
     cause.__cause__ = error

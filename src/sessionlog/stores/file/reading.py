@@ -18,7 +18,6 @@ import anyio.to_thread
 
 from ...chain import LogScanner
 from ...errors import CorruptLog, Damage, SessionLogError, StoreFailed
-from ...ids import SessionId
 from ...record import HashedEntry
 from ...turns import Turns
 from .layout import Layout, store_failed
@@ -68,7 +67,7 @@ class Step(NamedTuple):
 class LogReader:
     """Reads one log from its start, a chunk a step; a ``Step`` never ends inside a record."""
 
-    def __init__(self, layout: Layout, system: System, session_id: SessionId, *, line_bytes_max: int) -> None:
+    def __init__(self, layout: Layout, system: System, session_id: str, *, line_bytes_max: int) -> None:
         """Begin before the first record; nothing is opened yet."""
         self._layout = layout
         self._system = system
@@ -169,7 +168,7 @@ class LogReader:
 class RawReader:
     """Reads a log's bytes as they lay there when it began, a chunk a step."""
 
-    def __init__(self, layout: Layout, system: System, session_id: SessionId) -> None:
+    def __init__(self, layout: Layout, system: System, session_id: str) -> None:
         """Begin at byte 0; nothing is opened yet."""
         self._layout = layout
         self._system = system

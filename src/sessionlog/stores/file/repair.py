@@ -13,7 +13,7 @@ from typing import Final
 
 from ...chain import LogScanner
 from ...errors import CorruptLog
-from ...ids import Head, SessionId
+from ...ids import Head
 from .layout import Layout, store_failed
 from .system import System
 
@@ -24,7 +24,7 @@ def repair_tail(
     system: System,
     layout: Layout,
     fd: int,
-    session_id: SessionId,
+    session_id: str,
     *,
     head: Head | None,
     end: int,
@@ -61,7 +61,7 @@ def write_all(system: System, fd: int, data: bytes) -> None:
             rest = rest[system.write(fd, rest) :]
 
 
-def _set_aside(system: System, layout: Layout, fd: int, session_id: SessionId, *, end: int, size: int) -> None:
+def _set_aside(system: System, layout: Layout, fd: int, session_id: str, *, end: int, size: int) -> None:
     for attempt in itertools.count(1):
         copy = system.open(layout.torn_path(session_id, end, attempt), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
@@ -73,7 +73,7 @@ def _set_aside(system: System, layout: Layout, fd: int, session_id: SessionId, *
     _flush(partial(system.flush_directory, os.fspath(layout.root)), layout, session_id)
 
 
-def _flush(flush: Callable[[], None], layout: Layout, session_id: SessionId) -> None:
+def _flush(flush: Callable[[], None], layout: Layout, session_id: str) -> None:
     """Flush; where that fails, what is on the disk is unknown, and the log is closed for writing."""
     try:
         flush()

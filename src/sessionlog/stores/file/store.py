@@ -100,7 +100,7 @@ class FileStore:
         """The longest record line, in bytes without LF, that this store takes and reads."""
         return self._line_bytes_max
 
-    async def create_session(self, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+    async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         """Make the session with its first records in one commit.
 
         Raises :class:`SessionExists`, and as :meth:`append`.
@@ -108,7 +108,7 @@ class FileStore:
         expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
         await self._commit(Commit(session_id, expected, records, creates=True))
 
-    async def append(self, session_id: SessionId, *records: HashedEntry) -> None:
+    async def append(self, session_id: str, *records: HashedEntry) -> None:
         """Append ``records`` in one commit, if they chain onto the head; see :meth:`sessionlog.Store.append`.
 
         After a crash of the machine or a kill in the middle of it, the first records of an unacknowledged commit may be
@@ -125,7 +125,7 @@ class FileStore:
         expected = check_commit(session_id, records, line_bytes_max=self._line_bytes_max)
         await self._commit(Commit(session_id, expected, records, creates=False))
 
-    async def read_all(self, session_id: SessionId) -> list[HashedEntry]:
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
         """Return every record, verified, read on a worker thread."""
         reader = self._reader(session_id)
 
@@ -141,7 +141,7 @@ class FileStore:
 
         return await anyio.to_thread.run_sync(read_whole)
 
-    async def read(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream the records behind position ``after``, verified; holds 1 MiB, or one record if that is longer."""
         first = 0 if after is None else after + 1
         reader = self._reader(session_id)
@@ -155,7 +155,7 @@ class FileStore:
             if step.at_end:
                 return
 
-    async def follow(self, session_id: SessionId, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream as :meth:`read`, then wait for more, by whichever process; see :mod:`sessionlog.stores.file.follow`.
 
         Close it when you stop (``contextlib.aclosing``). Raises :class:`CorruptLog` too where the file is replaced
@@ -176,14 +176,14 @@ class FileStore:
                     await growth.wait(size)
                     self._check_usable()
 
-    async def read_raw(self, session_id: SessionId) -> AsyncGenerator[bytes, None]:
+    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         """Stream the log's bytes as they lie there, unverified, in chunks of up to 1 MiB."""
         self._check_usable()
         reader = RawReader(self._layout, self._system, check_session_id(session_id))
         while data := await reader.step():
             yield data
 
-    async def read_head(self, session_id: SessionId) -> Head | None:
+    async def read_head(self, session_id: str) -> Head | None:
         """Return the last record's position and hash; reads the file's end only."""
         self._check_usable()
         check_session_id(session_id)
@@ -193,24 +193,24 @@ class FileStore:
             return log.head
         return await anyio.to_thread.run_sync(self._read_head_blocking, session_id)
 
-    async def read_head_hash(self, session_id: SessionId) -> EntryHash | None:
+    async def read_head_hash(self, session_id: str) -> EntryHash | None:
         """Return the last record's hash."""
         head = await self.read_head(session_id)
-        return None if head is None else head.hash
+        return None if head is None else EntryHash(head.hash)
 
     async def list_sessions(self) -> list[SessionId]:
         """Return the ids of all sessions, last written first; none while the directory is not there."""
         self._check_usable()
         return await anyio.to_thread.run_sync(self._layout.sessions)
 
-    async def exists(self, session_id: SessionId) -> bool:
+    async def exists(self, session_id: str) -> bool:
         """Tell whether there is a log, or anything in its place."""
         self._check_usable()
         check_session_id(session_id)
         await anyio.lowlevel.checkpoint()
         return self._layout.is_taken(session_id)
 
-    async def append_trace(self, session_id: SessionId, trace_entry: Any) -> None:
+    async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         """Add a JSON value, one line, to ``<session_id>.trace.jsonl``; unchained, not flushed."""
         self._check_usable()
         check_session_id(session_id)
@@ -237,7 +237,7 @@ class FileStore:
         """Close the store."""
         await self.aclose()
 
-    def _append_now(self, session_id: SessionId, record: HashedEntry) -> bool:
+    def _append_now(self, session_id: str, record: HashedEntry) -> bool:
         """Append on the spot if everything is as it mostly is; False, with nothing done, if the whole way is needed."""
         if not self._durable:
             self._since_yield += 1
@@ -286,12 +286,12 @@ class FileStore:
         self._check_usable()
         await self._group.submit(commit)
 
-    def _reader(self, session_id: SessionId) -> LogReader:
+    def _reader(self, session_id: str) -> LogReader:
         self._check_usable()
         check_session_id(session_id)
         return LogReader(self._layout, self._system, session_id, line_bytes_max=self._line_bytes_max)
 
-    def _read_head_blocking(self, session_id: SessionId) -> Head | None:
+    def _read_head_blocking(self, session_id: str) -> Head | None:
         fd = self._layout.open_to_read(session_id)
         try:
             size = settled_status(self._system, fd).st_size

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session
 from ...entries import FORMAT
 from ...errors import CorruptLog
-from ...ids import Head, SessionId
+from ...ids import Head
 from ...record import parse_record
 from .system import System
 
@@ -22,7 +22,7 @@ class Tail(NamedTuple):
     size: int
 
 
-def read_tail(system: System, fd: int, session_id: SessionId, size: int, *, line_bytes_max: int) -> Tail:
+def read_tail(system: System, fd: int, session_id: str, size: int, *, line_bytes_max: int) -> Tail:
     """Return the tail of the log open at ``fd``, ``size`` bytes long.
 
     The last record's own hash is checked, and that the first one binds the log to ``session_id``; the chain between
@@ -46,7 +46,7 @@ def read_tail(system: System, fd: int, session_id: SessionId, size: int, *, line
 def scan(
     system: System,
     fd: int,
-    session_id: SessionId,
+    session_id: str,
     end: int,
     *,
     line_bytes_max: int,

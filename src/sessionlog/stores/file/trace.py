@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import msgspec
 
-from ...ids import SessionId
 from .layout import Layout, store_failed
 from .repair import write_all
 from .system import System
@@ -22,9 +21,9 @@ class Traces:
         """Open nothing yet."""
         self._layout = layout
         self._system = system
-        self._open: OrderedDict[SessionId, int] = OrderedDict()
+        self._open: OrderedDict[str, int] = OrderedDict()
 
-    def append(self, session_id: SessionId, value: Any) -> None:
+    def append(self, session_id: str, value: Any) -> None:
         """Add a line. A line that a crash left unfinished is ended first, so that nothing is glued to it."""
         path = self._layout.trace_path(session_id)
         fd = self._open.pop(session_id, None)
@@ -43,7 +42,7 @@ class Traces:
         for session_id in list(self._open):
             self._close(session_id)
 
-    def _open_trace(self, session_id: SessionId) -> tuple[int, bytes]:
+    def _open_trace(self, session_id: str) -> tuple[int, bytes]:
         while len(self._open) >= OPEN_TRACES_MAX:
             self._layout.close(self._open.popitem(last=False)[1])
         if not self._layout.root.is_dir():
@@ -58,7 +57,7 @@ class Traces:
             raise
         return fd, b"\n" if unfinished else b""
 
-    def _close(self, session_id: SessionId) -> None:
+    def _close(self, session_id: str) -> None:
         fd = self._open.pop(session_id, None)
         if fd is not None:
             self._layout.close(fd)

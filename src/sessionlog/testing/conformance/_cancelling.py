@@ -96,7 +96,7 @@ async def _session_log_at_every_moment(make_store: MakeStore, attempts: Attempts
 
 
 @asynccontextmanager
-async def _appending(store: Store, session_id: SessionId, records: list[HashedEntry]) -> AsyncGenerator[None, None]:
+async def _appending(store: Store, session_id: str, records: list[HashedEntry]) -> AsyncGenerator[None, None]:
     """Append ``records`` one by one in a task beside the block; wait for it at the end."""
     if not records:
         yield

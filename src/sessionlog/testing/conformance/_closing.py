@@ -6,7 +6,6 @@ import anyio
 import anyio.lowlevel
 
 from ...errors import StoreFailed
-from ...ids import SessionId
 from ...record import HashedEntry
 from ._kit import (
     ID,
@@ -63,10 +62,10 @@ async def check_close_settles_appends(make_store: MakeStore) -> None:
     """Appends in flight when the store is closed each end: in, or refused with StoreFailed."""
     for turns in range(4):
         async with make_store() as store:
-            session_ids = [SessionId(f"session-{turns}-{number}") for number in range(6)]
-            ended: list[SessionId] = []
+            session_ids = [f"session-{turns}-{number}" for number in range(6)]
+            ended: list[str] = []
 
-            async def write(session_id: SessionId, ended: list[SessionId] = ended, store=store) -> None:  # type: ignore[no-untyped-def]
+            async def write(session_id: str, ended: list[str] = ended, store=store) -> None:  # type: ignore[no-untyped-def]
                 try:
                     await store.create_session(session_id, new_log(2, session_id))
                 except StoreFailed as raised:
@@ -106,19 +105,19 @@ async def check_reopened_store_has_all(make_store: MakeStore) -> None:
 async def check_close_waits_for_commits(make_store: MakeStore) -> None:
     """When ``aclose`` returned, what will be acknowledged is in, and what was refused is out, for good."""
     log = new_log(1)
-    session_ids = [SessionId(f"session-{number}") for number in range(6)]
+    session_ids: list[str] = [f"session-{number}" for number in range(6)]
     logs = {session_id: new_log(1, session_id) for session_id in session_ids}
     async with make_store() as store:
         for session_id in session_ids:
             await store.create_session(session_id, logs[session_id])
         await store.create_session(ID, log)
     for turns in range(6):
-        acknowledged: list[SessionId] = []
-        kept: dict[SessionId, list[HashedEntry]] = {}
+        acknowledged: list[str] = []
+        kept: dict[str, list[HashedEntry]] = {}
         more = {session_id: chain_onto(logs[session_id][-1].head, 2, str(turns)) for session_id in session_ids}
         async with make_store() as store:
 
-            async def write(session_id: SessionId, store=store, more=more, acknowledged=acknowledged) -> None:  # type: ignore[no-untyped-def]
+            async def write(session_id: str, store=store, more=more, acknowledged=acknowledged) -> None:  # type: ignore[no-untyped-def]
                 try:
                     await store.append(session_id, *more[session_id])
                 except StoreFailed:

@@ -97,7 +97,7 @@ def within_patience(what: str, times: int = 1) -> Iterator[None]:
         raise AssertionError(f"{what}: expected it soon, found that it did not happen in {PATIENCE_S * times:g} s")
 
 
-def first_record(session_id: SessionId = ID, text: str = "") -> HashedEntry:
+def first_record(session_id: str = ID, text: str = "") -> HashedEntry:
     """Return a record that starts the session."""
     start = SessionStart(
         ts=0, format=FORMAT, session_id=session_id, system_prompt=text or None, config=RequestConfig(), history=[]
@@ -118,7 +118,7 @@ def chain_onto(head: Head, count: int, text: str = "") -> list[HashedEntry]:
     return records
 
 
-def new_log(count: int, session_id: SessionId = ID) -> list[HashedEntry]:
+def new_log(count: int, session_id: str = ID) -> list[HashedEntry]:
     """Return a log of ``count`` records."""
     first = first_record(session_id)
     return [first, *chain_onto(first.head, count - 1)]
@@ -152,7 +152,7 @@ async def take(stream: AsyncGenerator[_T, None], count: int) -> list[_T]:
     return taken
 
 
-async def raw_bytes(store: Store, session_id: SessionId) -> bytes:
+async def raw_bytes(store: Store, session_id: str) -> bytes:
     """Return the log's bytes."""
     return b"".join(await collect(store.read_raw(session_id)))
 
@@ -162,7 +162,7 @@ def as_bytes(records: Sequence[HashedEntry]) -> bytes:
     return b"".join(record.line + b"\n" for record in records)
 
 
-async def expect_log(what: str, store: Store, session_id: SessionId, records: Sequence[HashedEntry]) -> None:
+async def expect_log(what: str, store: Store, session_id: str, records: Sequence[HashedEntry]) -> None:
     """Fail unless every read of the session agrees that its log is ``records``."""
     expect_records(f"{what}: read_all", await store.read_all(session_id), records)
     expect_records(f"{what}: read", await collect(store.read(session_id)), records)
@@ -173,7 +173,7 @@ async def expect_log(what: str, store: Store, session_id: SessionId, records: Se
     expect(f"{what}: listed", session_id in await store.list_sessions(), expected=True)
 
 
-async def expect_absent(what: str, store: Store, session_id: SessionId) -> None:
+async def expect_absent(what: str, store: Store, session_id: str) -> None:
     """Fail if there is anything of the session."""
     expect(f"{what}: exists", await store.exists(session_id), expected=False)
     expect(f"{what}: listed", session_id in await store.list_sessions(), expected=False)
@@ -186,7 +186,7 @@ class Call(NamedTuple):
     start: Callable[[], Awaitable[object]]
 
 
-def reading_calls(store: Store, session_id: SessionId) -> list[Call]:
+def reading_calls(store: Store, session_id: str) -> list[Call]:
     """Return every read that needs the session to be there."""
     return [
         Call("read_all", lambda: store.read_all(session_id)),
@@ -198,7 +198,7 @@ def reading_calls(store: Store, session_id: SessionId) -> list[Call]:
     ]
 
 
-def all_calls(store: Store, session_id: SessionId, records: Sequence[HashedEntry]) -> list[Call]:
+def all_calls(store: Store, session_id: str, records: Sequence[HashedEntry]) -> list[Call]:
     """Return every method that takes a session id; ``records`` is a log to write."""
     return [
         Call("create_session", lambda: store.create_session(session_id, records)),

@@ -62,10 +62,10 @@ async def check_racing_writers(make_store: MakeStore) -> None:
 @conformance_check
 async def check_many_sessions_at_once(make_store: MakeStore) -> None:
     """Appends to many sessions at once each go to their own."""
-    logs = {SessionId(f"session-{number}"): new_log(1, SessionId(f"session-{number}")) for number in range(SESSIONS)}
+    logs = {f"session-{number}": new_log(1, f"session-{number}") for number in range(SESSIONS)}
     async with make_store() as store:
 
-        async def write(session_id: SessionId) -> None:
+        async def write(session_id: str) -> None:
             log = logs[session_id]
             await store.create_session(session_id, log)
             for count in (1, 2, 1, 3):
@@ -85,13 +85,13 @@ async def check_many_sessions_at_once(make_store: MakeStore) -> None:
 @conformance_check
 async def check_failure_stays_alone(make_store: MakeStore) -> None:
     """Appends that are refused do not disturb those to other sessions that run at the same time."""
-    logs = {SessionId(f"session-{number}"): new_log(2, SessionId(f"session-{number}")) for number in range(8)}
+    logs = {f"session-{number}": new_log(2, f"session-{number}") for number in range(8)}
     async with make_store() as store:
         for session_id, log in logs.items():
             await store.create_session(session_id, log)
-        conflicts: list[SessionId] = []
+        conflicts: list[str] = []
 
-        async def write(number: int, session_id: SessionId) -> None:
+        async def write(number: int, session_id: str) -> None:
             log = logs[session_id]
             for _ in range(5):
                 if number % 2:
@@ -216,7 +216,7 @@ async def _race_on_head(stores: Sequence[Store], head: Head) -> HashedEntry:
 async def _race_to_create(stores: Sequence[Store]) -> HashedEntry:
     """Create ``ID`` through all ``stores`` at once; return the first record that won."""
     winners: list[HashedEntry] = []
-    told: list[SessionId] = []
+    told: list[str] = []
 
     async def create(number: int, store: Store) -> None:
         record = first_record(ID, f"by creator {number}")
@@ -236,7 +236,7 @@ async def _race_to_create(stores: Sequence[Store]) -> HashedEntry:
     return winners[0]
 
 
-async def _race_with_retries(stores: Sequence[Store], session_id: SessionId = ID) -> None:
+async def _race_with_retries(stores: Sequence[Store], session_id: str = ID) -> None:
     """Let a writer on each of ``stores`` append, retrying on the head that each conflict names."""
     first = first_record(session_id)
     await stores[0].create_session(session_id, [first])

@@ -313,7 +313,7 @@ async def check_large_records(make_store: MakeStore) -> None:
 async def check_list_order(make_store: MakeStore) -> None:
     """Sessions are listed each once, last activity first, as finely as the store's clock ticks."""
     ids = [SessionId(text) for text in ("m", "z", "a")]
-    heads: dict[SessionId, Head] = {}
+    heads: dict[str, Head] = {}
     async with make_store() as store:
         for session_id in ids:
             first = first_record(session_id)
