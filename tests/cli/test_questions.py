@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pexpect
 import pytest
 
 from sessionlog.cli.text import compact, duration
@@ -150,10 +151,28 @@ def test_search_cuts_a_long_line_around_its_match(run: Cli) -> None:
     assert len(line) < 200
 
 
+@pytest.mark.parametrize("expression", [r"x.{0,1000}y.{0,500}z", "."], ids=["costly", "many matches"])
+def test_ctrl_c_ends_a_long_search(run: Cli, expression: str) -> None:
+    """On a terminal: a text that takes minutes, or has millions of matches; the prompt is back at once."""
+    run.append("long", user("xwyaab" * 1_000_000))
+    terminal = pexpect.spawn(
+        run.command[0], [*run.command[1:], "search", expression, "long", "--regex"], env=environment(TERM="xterm")
+    )
+    terminal.expect("searching")  # the bar: it is at work
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert (terminal.exitstatus, terminal.signalstatus) == (130, None)
+    assert b"Traceback" not in terminal.before
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("search", "(", "--regex"), "no regular expression"),
+        (("search", "(", "--regex"), "( cannot be searched for: RE2 refuses it: missing )"),
+        (("search", "a(?=b)", "--regex"), "lookaround is not supported"),
+        (("search", r"(a)\1", "--regex"), "back references are not supported"),
+        (("search", r"\p{L}{900}", "--regex"), "too costly"),
         (("search", ""), "give a TEXT"),
         (("search", "x", "--since", "yesterday"), "2026-01-31"),
         (("search", "x", "nobody"), "nobody"),

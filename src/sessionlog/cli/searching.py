@@ -54,7 +54,7 @@ class Moment(click.ParamType[int]):
 @click.argument("text")
 @click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
 @click.option("--case", is_flag=True, help="Tell capital letters from small ones.")
-@click.option("--regex", is_flag=True, help="TEXT is a regular expression, as Python has them.")
+@click.option("--regex", is_flag=True, help="TEXT is a regular expression, as RE2 has them.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only entries of this kind; may be repeated.")
 @click.option(
     "--role",
@@ -133,7 +133,7 @@ async def _search(
                     found += 1
                     await _print_hit(app, hit)
             except QueryError as error:
-                raise Refused(f"{query.text} is no regular expression: {error}") from error
+                raise Refused(f"{query.text} cannot be searched for: {error}") from error
             except SessionNotFound:
                 pass  # gone since it was listed
             except SessionLogError as error:

@@ -2,12 +2,15 @@
 
 A record whose bytes cannot hold the words is not decoded. That test errs to one side only: whatever would match is
 looked at. Lines are matched one by one, as grep does, so a pattern does not reach over a line's end.
+Words and expressions are matched by :mod:`sessionlog.queries.patterns`.
 """
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import anyio.lowlevel
@@ -15,6 +18,7 @@ import anyio.lowlevel
 from ..entries import entry_kind
 from ..record import HashedEntry
 from ..store import Store
+from .patterns import Span, find_spans, make_pattern
 from .texts import Piece, Texts
 
 _ENVELOPE: Final = re.compile(
@@ -27,14 +31,11 @@ _CALL: Final = b'"type":"tool_call"'
 _TURNS_EVERY: Final = 64
 
 
-class QueryError(ValueError):
-    """The pattern is no regular expression; the text says why."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Query:
     """What is searched for; an empty set or ``None`` does not narrow it.
 
+    With ``regex``, ``text`` is a regular expression as RE2 has them (extra ``cli``): its time is linear in the text's.
     ``since_ms`` is included, ``until_ms`` is not (unix milliseconds). ``role`` is ``user``, ``assistant``, ``system``
     or ``tool``; ``tool`` is the name of one, and takes both its calls and its results.
     """
@@ -72,11 +73,7 @@ class Matcher:
 
     def __init__(self, query: Query, *, context: int = 0) -> None:
         """Prepare; ``context`` is how many lines around a match a hit has. Raises :class:`QueryError`."""
-        try:
-            pattern = query.text if query.regex else re.escape(query.text)
-            self._pattern = re.compile(pattern, 0 if query.case else re.IGNORECASE)
-        except re.error as error:
-            raise QueryError(f"{error}") from error
+        self._pattern = make_pattern(query.text, regex=query.regex, case=query.case)
         self._query = query
         self._context = context
         words = [] if query.regex else _WORD.findall(query.text)
@@ -86,13 +83,24 @@ class Matcher:
 
     def hits(self, session_id: str, record: HashedEntry) -> Iterator[Hit]:
         """Yield what is found in ``record``. Raises :class:`CorruptLog` if it must be decoded and cannot."""
-        if not self._may_match(record):
-            if _CALL in record.line:
-                self._texts.note_calls(record.entry)
-            return
-        for piece in self._texts.pieces(record.entry):
-            if self._wanted(piece) and (lines := self._lines(piece.text)):
+        for piece in self._pieces(record):
+            if lines := self._lines(piece.text, self._pattern.spans(piece.text)):
                 yield Hit(session_id, record, piece.role, piece.tool, lines)
+
+    async def find(self, session_id: str, record: HashedEntry) -> list[Hit]:
+        """Return what :meth:`hits` yields; other tasks run meanwhile, and cancelling ends it at once."""
+        return [
+            Hit(session_id, record, piece.role, piece.tool, lines)
+            for piece in self._pieces(record)
+            if (lines := self._lines(piece.text, await find_spans(self._pattern, piece.text)))
+        ]
+
+    def _pieces(self, record: HashedEntry) -> Iterator[Piece]:
+        """Yield the pieces of ``record`` to look at: none if it cannot match."""
+        if self._may_match(record):
+            yield from filter(self._wanted, self._texts.pieces(record.entry))
+        elif _CALL in record.line:
+            self._texts.note_calls(record.entry)
 
     def _may_match(self, record: HashedEntry) -> bool:
         """Tell whether ``record`` is of the kinds and times wanted, and whether its bytes may hold the words."""
@@ -116,14 +124,19 @@ class Matcher:
         query = self._query
         return (not query.roles or piece.role in query.roles) and (not query.tools or piece.tool in query.tools)
 
-    def _lines(self, text: str) -> list[HitLine]:
+    def _lines(self, text: str, spans: Iterable[Span]) -> list[HitLine]:
+        """Return the lines that ``spans`` lie in, and those around them."""
+        first = next(iter(spans := iter(spans)), None)
+        if first is None:
+            return []
         lines = text.split("\n")
-        found = {at: spans for at, line in enumerate(lines) if (spans := self._spans(line))}
+        starts = [0, *accumulate(len(line) + 1 for line in lines)]
+        found: dict[int, list[Span]] = {}
+        for start, end in (first, *spans):
+            at = bisect_right(starts, start) - 1
+            found.setdefault(at, []).append((start - starts[at], end - starts[at]))
         shown = {near for at in found for near in range(at - self._context, at + self._context + 1)}
         return [HitLine(at + 1, lines[at], found.get(at, ())) for at in sorted(shown) if 0 <= at < len(lines)]
-
-    def _spans(self, line: str) -> list[tuple[int, int]]:
-        return [match.span() for match in self._pattern.finditer(line) if match.end() > match.start()]
 
 
 async def search_session(store: Store, session_id: str, query: Query, *, context: int = 0) -> AsyncGenerator[Hit, None]:
@@ -135,7 +148,7 @@ async def search_session(store: Store, session_id: str, query: Query, *, context
     matcher = Matcher(query, context=context)
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
-            for hit in matcher.hits(session_id, record):
+            for hit in await matcher.find(session_id, record):
                 yield hit
             if record.seq % _TURNS_EVERY == 0:
                 await anyio.lowlevel.checkpoint()
