@@ -1,4 +1,4 @@
-"""What every command shares: ``--store`` and ``--json`` on either side of its name, and running its coroutine."""
+"""What every command shares: the common options, on either side of its name, and running its coroutine."""
 
 import functools
 import os
@@ -12,8 +12,9 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import anyio
 import click
 
-from .. import FileStore
+from .. import FileStore, Store
 from .output import Output, Refused, silence_stdout
+from .short_ids import ShortIds, ShownId
 
 P = ParamSpec("P")
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
@@ -34,6 +35,7 @@ class Settings:
 
     store: str | None = None
     json: bool = False
+    full_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class App:
         async with FileStore(self.root) as store:
             yield store
 
+    async def shown_ids(self, store: Store) -> ShownId:
+        """Return how the ids of ``store`` are shown: in short to people at a terminal, whole to everybody else."""
+        if self.settings.full_ids or not self.out.is_terminal:
+            return str
+        return ShortIds(await store.list_sessions())
+
 
 def example(*lines: str) -> str:
     """Return the end of a command's help: an example, its lines as they are."""
@@ -74,7 +82,7 @@ def example(*lines: str) -> str:
 
 
 def common_options(command: AnyCommand) -> AnyCommand:
-    """Add ``--store`` and ``--json`` to a command or a group; the innermost ``--store`` counts."""
+    """Add what :class:`Settings` holds to a command or a group; the innermost ``--store`` counts."""
     json_option = click.option(
         "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print one JSON object a line."
     )
@@ -85,7 +93,10 @@ def common_options(command: AnyCommand) -> AnyCommand:
         callback=_set_store,
         help=f"The store's directory.  [${STORE_VARIABLE}, else {STORE_DEFAULT}]",
     )
-    return store_option(json_option(command))
+    full_ids_option = click.option(
+        "--full-ids", is_flag=True, expose_value=False, callback=_set_full_ids, help="Do not shorten ids on a terminal."
+    )
+    return store_option(json_option(full_ids_option(command)))
 
 
 def runs(body: Callable[Concatenate[App, P], Awaitable[int | None]]) -> Callable[P, int]:
@@ -137,6 +148,11 @@ async def _run(settings: Settings, body: Callable[[App], Awaitable[int | None]])
 def _set_json(context: click.Context, _option: click.Parameter, value: bool) -> None:
     settings = context.ensure_object(Settings)
     settings.json = settings.json or value
+
+
+def _set_full_ids(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    settings = context.ensure_object(Settings)
+    settings.full_ids = settings.full_ids or value
 
 
 def _set_store(context: click.Context, _option: click.Parameter, value: str | None) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from .. import EntryNotFound, SessionId, SessionNotFound, Store
 from .output import Refused
+from .short_ids import candidates
 from .text import short
 
 _CANDIDATES_SHOWN: Final = 5
@@ -14,20 +15,20 @@ _HASH_CHARS: Final = 64
 
 
 async def find_session(store: Store, text: str) -> SessionId:
-    """Return the session that ``text`` names: its id, or the beginning of just one id.
+    """Return the session that ``text`` names: its id, the beginning of just one id, or a short form of just one.
 
-    Where all ids that begin so are one of them and what was made from it (``<id>-fork-…``, as importers name them),
-    that one is meant. Raises :class:`InvalidSessionId`, :class:`SessionNotFound`, or :class:`Refused` when several
+    Where all that it may mean are one session and what was made from it (``<id>-fork-…``, as importers name them), that
+    one is meant. Raises :class:`InvalidSessionId`, :class:`SessionNotFound`, or :class:`Refused` when several
     begin so.
     """
     if await store.exists(text):
         return SessionId(text)
-    candidates = sorted(session_id for session_id in await store.list_sessions() if session_id.startswith(text))
-    if not candidates:
+    found = candidates(text, await store.list_sessions())
+    if not found:
         raise SessionNotFound(text)
-    if not all(session_id.startswith(candidates[0]) for session_id in candidates):
-        raise _ambiguous(text, "sessions", candidates)
-    return candidates[0]
+    if not all(session_id.startswith(found[0]) for session_id in found):
+        raise _ambiguous(text, "sessions", found)
+    return found[0]
 
 
 async def find_sessions(store: Store, texts: Sequence[str]) -> list[SessionId]:
@@ -44,15 +45,15 @@ async def find_record(store: Store, session_id: SessionId, text: str) -> str:
         raise Refused(f"{text!a} is no hash: give its first digits, 0-9 and a-f, as 'sessionlog show' prints them")
     if len(text) == _HASH_CHARS:
         return text
-    candidates = [record.head async for record in store.read(session_id) if record.hash.startswith(text)]
-    if not candidates:
+    found = [record.head async for record in store.read(session_id) if record.hash.startswith(text)]
+    if not found:
         raise EntryNotFound(session_id, text)
-    if len(candidates) > 1:
-        raise _ambiguous(text, "records", [f"{head.seq} ({short(head.hash)})" for head in candidates])
-    return candidates[0].hash
+    if len(found) > 1:
+        raise _ambiguous(text, "records", [f"{head.seq} ({short(head.hash)})" for head in found])
+    return found[0].hash
 
 
-def _ambiguous(text: str, what: str, candidates: Sequence[str]) -> Refused:
-    shown = ", ".join(candidates[:_CANDIDATES_SHOWN])
-    more = f" and {len(candidates) - _CANDIDATES_SHOWN} more" if len(candidates) > _CANDIDATES_SHOWN else ""
-    return Refused(f"{text} is the beginning of {len(candidates)} {what}: {shown}{more}; give more of it")
+def _ambiguous(text: str, what: str, found: Sequence[str]) -> Refused:
+    shown = ", ".join(found[:_CANDIDATES_SHOWN])
+    more = f" and {len(found) - _CANDIDATES_SHOWN} more" if len(found) > _CANDIDATES_SHOWN else ""
+    return Refused(f"{text} is the beginning of {len(found)} {what}: {shown}{more}; give more of it")

@@ -44,10 +44,10 @@ class Output:
     """What one command prints: ``json`` objects or lines on standard output, notes and progress on standard error."""
 
     def __init__(self, *, json: bool) -> None:
-        """Print objects if ``json``, else lines; nothing goes out yet."""
+        """Print objects if ``json``, else lines; nothing goes out yet. ``is_terminal``: lines, for people to read."""
         self.json = json
         self._encoding = "utf-8" if json or sys.stdout is None else sys.stdout.encoding  # JSON: RFC 8259 section 8.1
-        self._styled = not json and sys.stdout is not None and sys.stdout.isatty()
+        self.is_terminal = not json and sys.stdout is not None and sys.stdout.isatty()
         self._console: Console | None = None
         self._progress: Progress | None = None
         self._pending: list[str] = []
@@ -139,7 +139,7 @@ class Output:
         self, segments: Sequence[Segment], rest: str, *, indent: int, is_row: bool, crop: bool = False
     ) -> None:
         pieces = [(safe(one), "") if isinstance(one, str) else (safe(one[0]), one[1]) for one in segments]
-        if self._styled:
+        if self.is_terminal:
             await self._add(self._render(pieces, safe(rest), indent=indent, is_row=is_row, crop=crop))
         else:
             await self._add((" " * indent + "".join(text for text, _ in pieces) + safe(rest)).rstrip(" ") + "\n")
