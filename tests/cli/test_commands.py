@@ -40,7 +40,7 @@ def test_show_prints_a_line_a_record(run: Cli) -> None:
     ran = run("show", "alpha-1")
     assert ran.status == 0
     assert [line.split()[0] for line in ran.lines] == ["0", "1", "2", "3", "4"]
-    assert ran.lines[2].endswith('assistant_items  On it. | -> Bash {"command":"ls"}')
+    assert ran.lines[2].endswith("assistant_items  On it. | -> Bash ls")
     assert ran.lines[4].endswith(f"{hashes[0][:8]}  2023-11-14 22:13:20  user_input       {long_words.strip()}")
 
 
@@ -74,7 +74,7 @@ def test_restore_tells_the_state_and_the_calls_without_result(run: Cli) -> None:
     assert "turns           1" in ran.lines
     assert "history         3 items" in ran.lines
     assert "1 tool call without a result: answer before you resume" in ran.lines
-    assert ran.lines[-1] == '  -> Bash {"command":"ls"}'
+    assert ran.lines[-1] == "  -> Bash ls"
 
 
 def test_restore_json_is_the_whole_state_in_one_object(run: Cli) -> None:

@@ -74,11 +74,11 @@ def test_a_hash_that_the_session_does_not_hold_is_told(run: Cli, at_hash: str) -
 
 
 def test_an_ambiguous_hash_lists_the_candidates(run: Cli) -> None:
-    """Among seventeen hashes two begin with the same digit."""
-    run.append("alpha-1", *(user(str(number)) for number in range(14)))
+    """Among so many hashes two begin with the same letter; a digit alone would be a record's number."""
+    run.append("alpha-1", *(user(str(number)) for number in range(200)))
     hashes = [one["hash"] for one in run("show", "alpha-1", "--json").objects]
     digits = [hash_[0] for hash_ in hashes]
-    digit = next(digit for digit in digits if digits.count(digit) > 1)
+    digit = next(digit for digit in digits if digit.isalpha() and digits.count(digit) > 1)
     run("fork", "alpha-1", "--at", digit).assert_refused(
         f"{digit} is the beginning of", "records", hashes[digits.index(digit)][:8]
     )

@@ -14,12 +14,17 @@ from .base import App, common_options, example, runs
 from .completion import complete_session
 from .files import replacing
 from .lookup import find_session
+from .output import Refused
 from .text import json_safe, safe
 
 if TYPE_CHECKING:
     from ..exporters import Omissions
 
 FORMATS: Final = ("jsonl", "markdown", "openai", "anthropic", "phi-core")
+_NOT_JSON: Final = (
+    "markdown is not JSON: leave --json out, or take --format jsonl for the records, "
+    "openai or anthropic for the conversation"
+)
 _BUFFER_BYTES: Final = 256 * 1024
 
 
@@ -49,6 +54,8 @@ async def export(app: App, session: str, format_: str, output: Path | None) -> N
     """
     from ..exporters import Omissions  # noqa: PLC0415 - `list` need not wait for it
 
+    if app.out.json and format_ == "markdown":
+        raise Refused(_NOT_JSON)
     omitted = Omissions()
     async with app.open_store() as store, AsyncExitStack() as stack:
         session_id = await find_session(store, session)

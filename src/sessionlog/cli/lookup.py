@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 from .. import EntryNotFound, SessionId, SessionNotFound, Store
 from .output import Refused
 from .short_ids import candidates
-from .text import short
+from .text import SHORT_HASH_CHARS, short
 
 _CANDIDATES_SHOWN: Final = 5
 _HASH_BEGINNING: Final = re.compile(r"[0-9a-f]{1,64}\Z", re.ASCII)
+_NUMBER: Final = re.compile(rf"[0-9]{{1,{SHORT_HASH_CHARS - 1}}}\Z", re.ASCII)
 _HASH_CHARS: Final = 64
 
 
@@ -37,12 +39,16 @@ async def find_sessions(store: Store, texts: Sequence[str]) -> list[SessionId]:
 
 
 async def find_record(store: Store, session_id: SessionId, text: str) -> str:
-    """Return the hash of the record in ``session_id`` that ``text`` names: the hash, or the beginning of just one.
+    """Return the hash of the record in ``session_id`` that ``text`` names.
 
-    A whole hash is returned as it is. Raises :class:`EntryNotFound`, :class:`Refused`, and whatever reading raises.
+    That is its number (its ``seq``), its hash, or the beginning of just one hash. Digits alone are a number where they
+    are fewer than the characters of a short hash. A whole hash is returned as it is. Raises :class:`EntryNotFound`,
+    :class:`Refused`, and whatever reading raises.
     """
+    if _NUMBER.match(text):
+        return await _numbered(store, session_id, int(text))
     if not _HASH_BEGINNING.match(text):
-        raise Refused(f"{text!a} is no hash: give its first digits, 0-9 and a-f, as 'sessionlog show' prints them")
+        raise Refused(f"{text!a} is no hash and no record number: give one, as 'sessionlog show' prints them")
     if len(text) == _HASH_CHARS:
         return text
     found = [record.head async for record in store.read(session_id) if record.hash.startswith(text)]
@@ -51,6 +57,18 @@ async def find_record(store: Store, session_id: SessionId, text: str) -> str:
     if len(found) > 1:
         raise _ambiguous(text, "records", [f"{head.seq} ({short(head.hash)})" for head in found])
     return found[0].hash
+
+
+async def _numbered(store: Store, session_id: SessionId, seq: int) -> str:
+    async with aclosing(store.read(session_id, after=seq - 1 if seq else None)) as records:
+        async for record in records:
+            return record.hash
+    head = await store.read_head(session_id)
+    there = "holds no record yet" if head is None else f"ends with record {head.seq}"
+    raise Refused(
+        f"{session_id} has no record {seq}, it {there}; digits alone are a hash's beginning if they are "
+        f"{SHORT_HASH_CHARS} or more"
+    )
 
 
 def _ambiguous(text: str, what: str, found: Sequence[str]) -> Refused:

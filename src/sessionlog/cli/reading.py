@@ -1,6 +1,6 @@
 """Commands that read: ``list``, ``show``, ``restore``, ``tail``. All but ``restore`` stream, in bounded memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -25,8 +25,9 @@ from .. import (
 from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .completion import complete_session
 from .lookup import find_session
-from .output import Segment
+from .output import Refused, Segment
 from .records import print_record
+from .selection import Seqs, make_selection, selection_options
 from .summary import describe_config, summarize_item, user_words
 from .text import counted, one_line, short, utc
 
@@ -65,23 +66,39 @@ async def list_(app: App) -> int:
     return EXIT_WRONG_USE if faults else EXIT_GOOD
 
 
-@click.command(epilog=example("sessionlog show 0190163d", "sessionlog show 0190163d --full | less"))
+@click.command(
+    epilog=example(
+        "sessionlog show 0190163d",
+        "sessionlog show 0190163d --not-kind extension --not-kind agent_event",
+        "sessionlog show 0190163d --seq 40..60 --full",
+    )
+)
 @click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("--full", is_flag=True, help="Print everything that each record says.")
+@selection_options
 @common_options
 @runs
-async def show(app: App, session: str, full: bool) -> None:
+async def show(
+    app: App, session: str, *, full: bool, kinds: Sequence[str], other_than: Sequence[str], seqs: Seqs | None
+) -> None:
     """Show a session's records.
 
     Position, hash, time (UTC), kind and what it says. A terminal crops each line to its width; a pipe gets up to 120
     characters of what each record says; --full and --json give all of it. Every record is verified before it is shown.
     """
+    selection = make_selection(seqs, kinds, other_than)
     async with app.open_store() as store:
         session_id = await find_session(store, session)
-        await _print_records(app, store, session_id, store.read(session_id), full=full)
+        misspelled = await selection.misspelled(store, session_id)
+        if misspelled:
+            raise Refused(misspelled)
+        records = store.read(session_id, after=selection.seqs.after)
+        shown = await _print_records(app, store, session_id, selection.filter(records), full=full)
+    if not shown and not selection.is_all:
+        await app.out.note("no record is selected")
 
 
-@click.command(epilog=example("sessionlog tail 0190163d -f", "sessionlog tail 0190163d -f --json | jq .kind"))
+@click.command(epilog=example("sessionlog tail 0190163d -f", "sessionlog tail 0190163d -f --kind user_input"))
 @click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("-f", "--follow", is_flag=True, help="Wait for more; Ctrl-C ends it.")
 @click.option(
@@ -95,19 +112,36 @@ async def show(app: App, session: str, full: bool) -> None:
     help="How many of the last records to show.",
 )
 @click.option("--full", is_flag=True, help="Print everything that each record says.")
+@selection_options
 @common_options
 @runs
-async def tail(app: App, session: str, follow: bool, count: int, full: bool) -> None:
+async def tail(
+    app: App,
+    session: str,
+    *,
+    follow: bool,
+    count: int,
+    full: bool,
+    kinds: Sequence[str],
+    other_than: Sequence[str],
+    seqs: Seqs | None,
+) -> None:
     """Show a session's last records.
 
-    With -f, those that come as well, as they come.
+    With -f, those that come as well, as they come. Where --kind, --not-kind or --seq narrow it, COUNT is of the records
+    that are left.
     """
+    selection = make_selection(seqs, kinds, other_than)
     async with app.open_store() as store:
         session_id = await find_session(store, session)
-        head = await store.read_head(session_id)
-        after = None if head is None or head.seq < count else head.seq - count
+        misspelled = await selection.misspelled(store, session_id)
+        if misspelled and not follow:
+            raise Refused(misspelled)
+        if misspelled:
+            await app.out.note(f"{misspelled}; one may come yet")
+        after = await selection.before_last(store, session_id, count)
         records = store.follow(session_id, after=after) if follow else store.read(session_id, after=after)
-        await _print_records(app, store, session_id, records, full=full, at_once=follow)
+        await _print_records(app, store, session_id, selection.filter(records), full=full, at_once=follow)
 
 
 @click.command(
@@ -155,13 +189,17 @@ async def _print_records(
     *,
     full: bool,
     at_once: bool = False,
-) -> None:
+) -> int:
+    """Print ``records``; return how many there were."""
     head = await store.read_head(session_id)
     seq_chars = max(_SEQ_CHARS_MIN, len(str(head.seq if head else 0)))
+    shown = 0
     async for record in records:
+        shown += 1
         await print_record(app.out, record, seq_chars=seq_chars, full=full)
         if at_once:
             await app.out.flush()
+    return shown
 
 
 async def _look_at(store: FileStore, session_id: SessionId) -> _Listed:

@@ -32,6 +32,8 @@ from .. import (
     UnknownEntry,
     UserInput,
 )
+from .arguments import arguments_line
+from .event_words import describe_event
 from .text import counted, one_line, short
 
 SUMMARY_CHARS_MAX: Final = 120
@@ -51,7 +53,7 @@ def summarize_item(item: Item) -> str:
             text = message_text(item)
             return one_line(text if role == "assistant" else f"{role}: {text}", chars_max=SUMMARY_CHARS_MAX)
         case ToolCall():
-            return one_line(f"-> {item.name} {item.arguments}", chars_max=SUMMARY_CHARS_MAX)
+            return one_line(f"-> {item.name} {arguments_line(item.arguments)}", chars_max=SUMMARY_CHARS_MAX)
         case ToolResult():
             return one_line(f"<- {'ERROR ' if item.is_error else ''}{item.summary}", chars_max=SUMMARY_CHARS_MAX)
         case Reasoning():
@@ -95,6 +97,7 @@ def describe_entry(entry: LogEntry) -> Iterator[str]:
         case Extension():
             yield from _labelled(entry.domain, _pretty(entry.payload))
         case AgentEventEntry():
+            yield describe_event(entry.event)
             yield from _pretty(entry.event).splitlines()
         case UnknownEntry():
             yield from _pretty(entry.members).splitlines()
@@ -128,7 +131,7 @@ def _entry_summary(entry: LogEntry) -> str:
         case Extension():
             return f"{entry.domain}: {_compact(entry.payload)}"
         case AgentEventEntry():
-            return _compact(entry.event)
+            return describe_event(entry.event)
         case UnknownEntry():
             return _compact(entry.members)
         case _:

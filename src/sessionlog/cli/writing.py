@@ -57,20 +57,23 @@ async def append(app: App, session: str, create: bool) -> None:
             await intake.take(lines)
 
 
-@click.command(epilog=example("sessionlog fork 0190163d --at cb0c56b8"))
+@click.command(epilog=example("sessionlog fork 0190163d --at cb0c56b8", "sessionlog fork 0190163d --at 42"))
 @click.argument("session", metavar="ID", shell_complete=complete_session)
-@click.option("--at", "at_hash", required=True, metavar="HASH", help="The last record that the fork takes over.")
+@click.option(
+    "--at", required=True, metavar="RECORD", help="The last record that the fork takes over: its number or hash."
+)
 @common_options
 @runs
-async def fork(app: App, session: str, at_hash: str) -> None:
+async def fork(app: App, session: str, at: str) -> None:
     """Make a session from a record of another.
 
     It goes on from the state after that record, and its id is printed. The source stays as it is. The new session names
-    the source and the record, and an audit checks that it starts with just that state.
+    the source and the record, and an audit checks that it starts with just that state. Up to 7 digits alone are a
+    number, 8 and more the beginning of a hash.
     """
     async with app.open_store() as store:
         source_id = await find_session(store, session)
-        origin = await find_record(store, source_id, at_hash)
+        origin = await find_record(store, source_id, at)
         log = await fork_at(store, source_id, origin)
     if app.out.json:
         made = {"session_id": log.session_id, "head_hash": log.head_hash}

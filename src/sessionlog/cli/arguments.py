@@ -1,0 +1,37 @@
+"""A tool call's arguments on one line, as people read them rather than as JSON."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from .text import one_line
+
+_VALUE_CHARS_MAX: Final = 240
+
+
+def arguments_line(arguments: Any) -> str:
+    """Return the arguments of a call: the value of the only member, or ``name: value, name: value``.
+
+    ``arguments`` is JSON text as a model wrote it, or the value that it stands for. Text that is not a JSON object is
+    returned as it is. Nothing is escaped here.
+    """
+    value = _parsed(arguments) if isinstance(arguments, str) else arguments
+    if not isinstance(value, Mapping):
+        return "" if value is None else _word(value)
+    if len(value) == 1:
+        return _word(next(iter(value.values())))
+    return ", ".join(f"{name}: {_word(one)}" for name, one in value.items())
+
+
+def _parsed(text: str) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) else text
+
+
+def _word(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return one_line(text, chars_max=_VALUE_CHARS_MAX)
