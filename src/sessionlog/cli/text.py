@@ -1,32 +1,28 @@
 """Text that is safe to show: what comes out of a log is data, and a terminal obeys data.
 
-``safe`` shows every character that acts instead of being seen (controls, ESC, C1, bidirectional overrides, invisible
-format characters, line separators, lone surrogates) as a backslash escape; ``json_safe`` does it as JSON does, so that
-the value stays the same. See Unicode TR36 (security) and TR9 (bidirectional text). Zero width joiner and non-joiner
-stay: scripts and emoji need them, and they move nothing.
+``safe`` shows every character that acts instead of being seen, or that hides, as a backslash escape; ``json_safe`` does
+it as JSON does, so that the value stays the same. Which ones these are: :mod:`sessionlog.cli.escaping`.
 """
 
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from .escaping import escaped
+
 SHORT_HASH_CHARS: Final = 8
-_ACTING: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
-)
 _SPACES: Final = re.compile(r"[ \t\r\n\v\f]+")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def safe(text: str) -> str:
-    """Return ``text`` with every character that acts on a terminal shown as an escape; no line feed survives."""
-    return _ACTING.sub(_backslash, text)
+    """Return ``text`` with every character that acts or hides shown as an escape; no line feed survives."""
+    return escaped(text, _backslash)
 
 
 def json_safe(text: str) -> str:
     """Return compact JSON ``text`` with such characters as JSON escapes: the same to a parser, inert to a terminal."""
-    return _ACTING.sub(_json_escape, text)
+    return escaped(text, _json_escape)
 
 
 def one_line(text: str, *, chars_max: int) -> str:
@@ -92,15 +88,15 @@ def size(byte_count: int) -> str:
     return f"{value / 1000:.1f} TB"
 
 
-def _backslash(match: re.Match[str]) -> str:
-    code = ord(match[0])
+def _backslash(one: str) -> str:
+    code = ord(one)
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _json_escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
+def _json_escape(one: str) -> str:
+    code = ord(one)
     if code < 0x10000:
         return f"\\u{code:04x}"
     code -= 0x10000
