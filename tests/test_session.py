@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 
 import anyio
 import pytest
@@ -17,11 +18,13 @@ from sessionlog import (
     EntryHash,
     EntryNotFound,
     Extension,
+    FileStore,
     HashedEntry,
     Head,
     HeadConflict,
     HookInjectedItems,
     InvalidEntry,
+    InvalidSessionId,
     Item,
     LabelsChanged,
     LlmUsage,
@@ -61,6 +64,7 @@ from sessionlog import (
     tool_result,
     user_message,
     verify_chain,
+    verify_session,
 )
 from sessionlog.session.delta import delta_entries
 from strategies import items as any_items
@@ -157,6 +161,34 @@ async def test_an_id_can_be_taken_once(store: SlowStore, log: SessionLog) -> Non
         await create_session_with_id(store, ID, SessionStartState())
     assert error.value.session_id == ID
     assert len(await store.read_all(ID)) == 1
+
+
+@pytest.mark.parametrize("backend", ["memory", "file"])
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-a", "a" * 129, "ü", 7], ids=repr)
+async def test_an_id_that_can_name_nothing_is_refused(name: str, backend: str, tmp_path: Path) -> None:
+    """Every verb and check raises `InvalidSessionId` for it, and no session is made."""
+    state, at = SessionStartState(), "0" * 64
+
+    async def summarize(state: RestoredState) -> Sequence[Item]:
+        return state.history
+
+    async with MemoryStore() if backend == "memory" else FileStore(tmp_path) as store:
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: create_session_with_id(store, name, state),
+            lambda: open_session(store, name),
+            lambda: restore(store, name),
+            lambda: fork_at(store, name, at),
+            lambda: fork(store, state, SessionOrigin(name, at)),
+            lambda: create_compacted_session(store, state, SessionOrigin(name, at)),
+            lambda: compact(store, name, summarize),
+            lambda: verify_session(store, name),
+            lambda: audit_session(store, name),
+            lambda: SessionLog(store, name, Head(0, at)).append(TurnEnd(ts=0, turn_count=1)),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidSessionId):
+                await call()
+        assert await store.list_sessions() == []
 
 
 async def test_the_default_clock_is_the_wall(store: SlowStore) -> None:

@@ -272,18 +272,18 @@ def _check_free(value: object, name: str, data: bytes) -> None:
         _encode_msgpack(value)
     except (OverflowError, ValueError, TypeError, RecursionError):
         _check_json(value, name, depth=2)
-    if data.count(b"{") + data.count(b"[") > NESTING_DEPTH_MAX and _is_deeper(value, NESTING_DEPTH_MAX - 1):
+    if data.count(b"{") + data.count(b"[") > NESTING_DEPTH_MAX and is_deeper(value, NESTING_DEPTH_MAX - 1):
         raise _invalid(f"{name}: nested deeper than {NESTING_DEPTH_MAX}")
 
 
-def _is_deeper(value: object, levels: int) -> bool:
-    """Tell whether more than ``levels`` containers stand in each other in ``value``."""
+def is_deeper(value: object, levels: int) -> bool:
+    """Tell whether ``value``, a JSON value, nests more than ``levels`` containers in each other."""
     if not isinstance(value, dict | list | tuple):
         return False
     if not levels:
         return True
     members = value.values() if isinstance(value, dict) else value
-    return any(isinstance(member, dict | list | tuple) and _is_deeper(member, levels - 1) for member in members)
+    return any(isinstance(member, dict | list | tuple) and is_deeper(member, levels - 1) for member in members)
 
 
 def _check_numbers(entry: LogEntry) -> None:

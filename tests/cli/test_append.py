@@ -131,6 +131,10 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "nan": (extension("NaN"), "NaN is no JSON"),
     "infinity": (extension("-Infinity"), "-Infinity is no JSON"),
     "too_large_number": (extension("1e999"), "1e999"),
+    "too_many_digits": (extension("123456789012345678.5"), "would become 1.2345678901234568e+17"),
+    "more_digits_than_kept": (extension("0.1000000000000000055511151231257827"), "would become 0.1,"),
+    "too_small_number": (extension("[1e-400]"), "1e-400 would become 0.0"),
+    "far_too_small_number": (extension("1e-99999999999999999999"), "would become 0.0"),
     "integer_past_64_bits": (extension(str(2**64)), "64 bits"),
     "lone_surrogate": (extension(r'"\ud800"'), "surrogate"),
     "too_deep": (extension(json.dumps(nested(64))), "nested deeper than 64"),
@@ -140,6 +144,15 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "nul": (b"\0\0\0", "no JSON"),
     "terminal_codes": (extension("\x1b[2J"), "no JSON"),
 }
+
+
+def test_a_number_may_be_spelled_in_any_way_that_keeps_its_value(run: Cli) -> None:
+    """1.50 is kept as 1.5, and 1e5 as 100000.0; an integer is no double, and keeps all its digits."""
+    spelled = "[1.0,1e5,1.50,0.1,-0.0,1E+2,0.5e-3,5e-324,1.7976931348623157e308,9007199254740993,0e-400]"
+    ran = run("append", "alpha-1", stdin=extension(spelled) + b"\n")
+    assert ran.status == 0, ran
+    [kept] = run("tail", "alpha-1", "-n", "1", "--json").objects
+    assert kept["payload"] == json.loads(spelled)
 
 
 @pytest.mark.parametrize(("line", "words"), BAD_LINES.values(), ids=BAD_LINES)

@@ -1,4 +1,4 @@
-"""What a record says, its hash being right: UTF-8, strict JSON, limits, envelope, kind (FORMAT sections 2, 4 and 5)."""
+"""What a record says, if its hash is right: UTF-8, strict compact JSON, limits, envelope, kind (FORMAT 2, 4 and 5)."""
 
 import json
 import math
@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from ..entries import ENVELOPE_MEMBERS, INTEGER_MAX, INTEGER_MIN, NESTING_DEPTH_MAX
+import msgspec
+
+from ..entries import ENVELOPE_MEMBERS, INTEGER_MAX, INTEGER_MIN, NESTING_DEPTH_MAX, is_deeper
 from ..errors import CorruptLog, Damage
 from ..record import HashedEntry
 
 Fault: TypeAlias = tuple[Damage, str]
 
-_NO_BRACKETS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\[\]{}"]+', re.DOTALL)
-"""Strings, and whatever else opens and closes nothing."""
+_TOO_DEEP: Final[Fault] = (Damage.LIMIT, f"nested more than {NESTING_DEPTH_MAX} deep")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER_CHARS_MAX: Final = 20
 """No integer within 64 bits is written with more characters, sign included."""
@@ -34,9 +35,6 @@ class Meaning:
 
     def fault(self, record: HashedEntry) -> Fault | None:
         """Return what is wrong with ``record``, and how to say it; ``None``: nothing."""
-        depth = _depth(record.line)
-        if depth > NESTING_DEPTH_MAX:  # before anything recurses into it
-            return Damage.LIMIT, f"nested {depth} deep, more than {NESTING_DEPTH_MAX}"
         self._noted.clear()
         try:
             text = record.line.decode()
@@ -45,11 +43,16 @@ class Meaning:
             return Damage.ENCODING, f"byte {error.start} of the line is no valid UTF-8: {error.reason}"
         except ValueError as error:
             return Damage.JSON, f"the line is no JSON: {error}"
+        except RecursionError:
+            return _TOO_DEEP
+        brackets = record.line.count(b"{") + record.line.count(b"[")
+        if brackets > NESTING_DEPTH_MAX and is_deeper(members, NESTING_DEPTH_MAX):
+            return _TOO_DEEP
         if not self._noted and _SURROGATE_ESCAPE.search(text):
             self._check_surrogates(members)
         if self._noted:
             return self._noted[0]
-        return _envelope_fault(members, record) or _entry_fault(record)
+        return _envelope_fault(members, record) or _entry_fault(record) or _white_space_fault(record.line)
 
     def _members(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         members = dict(pairs)
@@ -103,19 +106,12 @@ def _entry_fault(record: HashedEntry) -> Fault | None:
     return None
 
 
-def _depth(line: bytes) -> int:
-    """Return how deep ``line`` nests, or a number no smaller if that is within the limit already."""
-    bound = line.count(b"{") + line.count(b"[")
-    if bound <= NESTING_DEPTH_MAX:
-        return bound
-    depth = deepest = 0
-    for byte in _NO_BRACKETS.sub(b"", line):
-        if byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
+def _white_space_fault(line: bytes) -> Fault | None:
+    """Find white space outside strings in ``line``, which is known to be JSON (FORMAT section 2)."""
+    surplus = len(line) - len(msgspec.json.format(line, indent=-1))  # takes white space out and changes nothing else
+    if not surplus:
+        return None
+    return Damage.JSON, f"the JSON is not compact: white space outside strings ({surplus} bytes of it)"
 
 
 def shown(value: object) -> str:

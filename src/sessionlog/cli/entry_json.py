@@ -1,11 +1,12 @@
 """Entries as other programs write them: one JSON object, read strictly.
 
-What would be lost or could be read in two ways is refused, not mended: duplicate members, NaN, members that a known
-kind does not have.
+An entry that would lose something, or that readers could understand in two ways, is refused and not mended: duplicate
+members, NaN, numbers that a double cannot hold, members that a known kind does not have.
 """
 
 import json
 import math
+from decimal import Decimal, DecimalException
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +28,7 @@ def parse_entry(line: bytes, *, now_ms: int) -> LogEntry:
     """
     try:
         given = json.loads(
-            line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+            line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_kept
         )
     except UnicodeDecodeError as error:
         raise BadEntry(f"byte {error.start + 1} is no UTF-8") from error
@@ -75,8 +76,15 @@ def _no_constant(name: str) -> None:
     raise BadEntry(f"{name} is no JSON: write null or a string")
 
 
-def _finite(text: str) -> float:
+def _kept(text: str) -> float:
+    """Return the double that ``text`` stands for, whose shortest spelling must have the same value as ``text``."""
     value = float(text)
     if not math.isfinite(value):
         raise BadEntry(f"{text[:24]} is larger than any number that JSON readers keep: write it as a string")
+    try:
+        same = Decimal(text) == Decimal(repr(value))
+    except DecimalException:  # an exponent of 20 digits, say
+        same = False
+    if not same:
+        raise BadEntry(f"{text[:24]} would become {value!r}, the nearest double: write it as a string")
     return value

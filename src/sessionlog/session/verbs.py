@@ -11,7 +11,7 @@ from ..errors import EntryNotFound
 from ..ids import new_session_id, now_ms
 from ..items import Item
 from ..state import RestoredState
-from ..store import Store
+from ..store import Store, check_session_id
 from .log import Clock, OnConflict, SessionLog
 from .restoring import restore, state_at
 from .start import SessionStartState, start_entry, start_state
@@ -34,7 +34,10 @@ async def create_session_with_id(
     on_conflict: OnConflict = "raise",
     clock: Clock = now_ms,
 ) -> SessionLog:
-    """Make a session under an id that was reserved before. Raises :class:`SessionExists` if it is taken."""
+    """Make a session under an id that was reserved before.
+
+    Raises :class:`SessionExists` if it is taken, :class:`InvalidSessionId` if it cannot name a session.
+    """
     return await _create(store, session_id, state, on_conflict=on_conflict, clock=clock)
 
 
@@ -125,6 +128,8 @@ async def _create(
     on_conflict: OnConflict,
     clock: Clock,
 ) -> SessionLog:
+    for named in (session_id, *(origin.session_id for origin in (forked_from, compacted_from) if origin)):
+        check_session_id(named)
     start = start_entry(session_id, state, ts=clock(), forked_from=forked_from, compacted_from=compacted_from)
     records = link_all(None, (start,), line_bytes_max=store.line_bytes_max)
     await store.create_session(session_id, records)
