@@ -15,6 +15,7 @@ import msgspec
 
 from ..entries import AgentEventEntry, SessionStart
 from ..record import HashedEntry
+from .as_told import Told
 from .events import (
     AgentEnd,
     AgentEvent,
@@ -65,6 +66,7 @@ class SessionFold:
         "_opened",
         "_waiting",
         "session",
+        "told",
     )
 
     def __init__(self, session_id: str, *, made_at: datetime = _EPOCH) -> None:
@@ -72,6 +74,8 @@ class SessionFold:
         self.session: Session = Session(
             session_id=session_id, created_at=made_at, last_active_at=made_at, formation=Explicit(made_at)
         )
+        self.told: Told = Told()
+        """What the log has told, for the events that leave it out."""
         self._opened = False
         self._formation_said = False
         self._child_refs: set[tuple[str, str, str]] = set()
@@ -327,7 +331,11 @@ def fold_record(fold: SessionFold | None, record: HashedEntry) -> SessionFold:
         start = entry if isinstance(entry, SessionStart) else None
         fold = SessionFold("") if start is None else SessionFold(start.session_id, made_at=_time_of(start.ts))
     if isinstance(entry, AgentEventEntry):
-        fold.apply(decode_event(entry.event))
+        data = fold.told.fill(entry.event)
+        fold.told.take(data)
+        fold.apply(decode_event(data))
+    else:
+        fold.told.take_entry(entry)
     return fold
 
 

@@ -12,7 +12,7 @@ in which they came, right before that ``AgentStart``. A session that the store h
 ends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -44,6 +44,7 @@ from .model import LoopRecord, Session
 from .routing import Batch, Received, Router
 
 TaskCallback: TypeAlias = Callable[[Session], object]
+_BEFORE_EVENT: Final = encode_entry(AgentEventEntry(ts=0, event=0))[:-2]
 _MALFORMED: Final = (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError)
 
 
@@ -179,8 +180,7 @@ class SessionRecorder:
         """
         if self._is_filtered(event):
             return None
-        received = _receive(event)
-        encode_entry(AgentEventEntry(ts=0, event=received.json))  # refused now, also where it would wait
+        received = _receive(event, encode=_encode_kept)  # refused now, also where it would wait
         while True:
             session_id = self._router.session_of(received.event)
             if session_id is None:
@@ -337,8 +337,10 @@ class SessionRecorder:
             fold = SessionFold(session_id) if head is None else self._folds[session_id]
             own = self._scope_event(fold, batch)
             events = [*own, *batch.items]
+            # of several events at once, what a later one may leave out depends on those before it: written out
+            told = [fold.told.shorten(events[0].json)] if len(events) == 1 else [received.json for received in events]
             try:
-                hashes = await self._append(session_id, head, events)
+                hashes = await self._append(session_id, head, told)
             except HeadConflict:
                 if session_id in self._logs:
                     raise
@@ -346,14 +348,16 @@ class SessionRecorder:
                     await self._catch_up(session_id)
                 continue
             self._folds[session_id] = fold
+            for received in events:
+                fold.told.take(received.json)
             for _, event in own:
                 fold.apply(event)
             self._apply(session_id, batch)
             return hashes[batch.main - len(batch.items)]
 
-    async def _append(self, session_id: str, head: Head | None, events: list[Received]) -> list[EntryHash]:
+    async def _append(self, session_id: str, head: Head | None, events: Sequence[Any]) -> list[EntryHash]:
         ts = self._clock()
-        entries: list[LogEntry] = [AgentEventEntry(ts=ts, event=received.json) for received in events]
+        entries: list[LogEntry] = [AgentEventEntry(ts=ts, event=data) for data in events]
         if session_id in self._logs:
             return await self._logs[session_id].append_all(entries)
         if head is None:
@@ -395,11 +399,17 @@ class SessionRecorder:
                 await self._write(session_id, self._router.batch(session_id, None))
 
 
-def _receive(event: Any) -> Received:
-    """Return the event as JSON, and as reading that JSON will give it. Raises :class:`InvalidEntry`."""
+def _encode_kept(data: Any) -> bytes:
+    """Return the JSON of an event's data. Raises :class:`InvalidEntry` for what a log cannot hold."""
+    return encode_entry(AgentEventEntry(ts=0, event=data))[len(_BEFORE_EVENT) : -1]
+
+
+def _receive(event: Any, *, encode: Callable[[Any], bytes] = msgspec.json.encode) -> Received:
+    """Return the event as the JSON that a log gives back, and as what it says. Raises :class:`InvalidEntry`."""
     try:
-        data = msgspec.to_builtins(dict(event)) if isinstance(event, Mapping) else encode_event(event)
-        decoded = decode_event(msgspec.json.decode(msgspec.json.encode(data)))
+        given = msgspec.to_builtins(dict(event)) if isinstance(event, Mapping) else encode_event(event)
+        data = msgspec.json.decode(encode(given))
+        decoded = decode_event(data)
     except _MALFORMED as error:
         raise InvalidEntry(f"{type(event).__name__} is no event that JSON can hold: {error}") from error
     if type(decoded) is not type(event) and not isinstance(event, Mapping | UnknownEvent):
