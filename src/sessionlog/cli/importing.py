@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 import click
 
-from .. import InvalidEntry, InvalidSessionId, SessionExists, Store
+from .. import SessionExists, Store
 from .base import EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .output import Refused
 from .text import counted, safe
@@ -144,42 +144,37 @@ async def _phi_core(app: App, paths: Sequence[Path]) -> int:
     Files, or folders with every .json file below. Each document becomes one session with its loops, under its own id. A
     session that is there already stays as it is, and is told.
     """
+    from ..importers import find_documents  # noqa: PLC0415 - slow to load
+
+    documents = await find_documents(paths)
+    if not documents:
+        raise Refused(f"there is no document (*.json) in {', '.join(map(str, paths))}: name a file or another folder")
     failed = False
     async with app.open_store(make=True) as store:
-        for path in await anyio.to_thread.run_sync(_documents, list(paths)):
+        for path in documents:
             failed = not await _import_document(app, store, path) or failed
     return EXIT_WRONG_USE if failed else EXIT_GOOD
 
 
 async def _import_document(app: App, store: Store, path: Path) -> bool:
     """Import one document and say what became of it; tell whether it is in the store now."""
-    from ..loops import import_session, read_document  # noqa: PLC0415
+    from ..importers import ImportFailed, import_document  # noqa: PLC0415
 
     try:
-        session = read_document(await anyio.Path(path).read_bytes())
-        session_id = await import_session(store, session)
-    except (InvalidEntry, InvalidSessionId, SessionExists) as error:
+        imported = await import_document(store, path)
+    except ImportFailed as error:
+        await app.out.note(f"sessionlog: {error}")
+        return False
+    except SessionExists as error:
         await app.out.note(f"sessionlog: {path}: {error}")
         return False
-    except (OSError, ValueError) as error:
-        await app.out.note(f"sessionlog: {path}: {getattr(error, 'strerror', None) or error}")
-        return False
     if app.out.json:
-        names = {"path": safe(str(path)), "format": "phi-core", "session_id": session_id}
-        await app.out.object({**names, "loops": len(session.loops)})
+        names = {"path": safe(str(path)), "format": "phi-core", "session_id": imported.session_id}
+        await app.out.object({**names, "loops": imported.loop_count})
     else:
-        await app.out.line((path.name, "bold"), f": {counted(len(session.loops), 'loop')}  ", (session_id, "cyan"))
+        what = counted(imported.loop_count, "loop")
+        await app.out.line((path.name, "bold"), f": {what}  ", (imported.session_id, "cyan"))
     return True
-
-
-def _documents(paths: Sequence[Path]) -> list[Path]:
-    """Return the files at ``paths``: each once, of folders every ``*.json`` below."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        found.update(dict.fromkeys(sorted(path.rglob("*.json")) if path.is_dir() else [path]))
-    if not found:
-        raise Refused(f"there is no document (*.json) in {', '.join(map(str, paths))}: name a file or another folder")
-    return list(found)
 
 
 async def _default_folders(app: App) -> list[Path]:

@@ -6,10 +6,12 @@ about where a session came from: its second record is an ``extension`` entry of 
 
 What all formats share: :mod:`.lines` (bytes into JSON objects), :mod:`.survey` (the first pass), :mod:`.plan` and
 :mod:`.layout` (what goes where), :mod:`.usage`, :mod:`.ledger` (what the store has already), :mod:`.writer` (the second
-pass), :mod:`.engine` (one import, from end to end), :mod:`.paths` (many files), :mod:`.watching` (files that grow). A
-format is one module or package against :mod:`.protocol`; :mod:`.recognise` tells them apart.
+pass), :mod:`.engine` (one import, from end to end), :mod:`.contained` (a file fails alone), :mod:`.paths` (many files),
+:mod:`.watching` (files that grow). A format is one module or package against :mod:`.protocol`; :mod:`.recognise` tells
+them apart. :mod:`.documents` are no transcripts: whole sessions of phi-core.
 """
 
+from .documents import DOCUMENT_BRACKETS_MAX, DOCUMENT_BYTES_MAX, ImportedDocument, find_documents, import_document
 from .engine import import_transcript
 from .layout import START, Layout
 from .ledger import IMPORT_DOMAIN, ImportNote, Source
@@ -25,6 +27,8 @@ from .watching import CaughtUp, Imported, NotImported, Outcome, Pace, Watch
 from .writer import SPAWN_SUFFIX
 
 __all__ = [
+    "DOCUMENT_BRACKETS_MAX",
+    "DOCUMENT_BYTES_MAX",
     "FORMATS",
     "IMPORT_DOMAIN",
     "SPAWN_SUFFIX",
@@ -40,6 +44,7 @@ __all__ = [
     "ImportReport",
     "ImportSummary",
     "Imported",
+    "ImportedDocument",
     "ImportedSession",
     "Layout",
     "NotImported",
@@ -53,7 +58,9 @@ __all__ = [
     "Told",
     "Transcript",
     "Watch",
+    "find_documents",
     "find_transcripts",
+    "import_document",
     "import_file",
     "import_paths",
     "import_transcript",

@@ -15,12 +15,13 @@ from blake3 import blake3
 from ..ids import SessionId, now_ms
 from ..loops import SpawnLinked
 from ..store import Store
+from .contained import contained
 from .ledger import ImportNote, Ledger, Source, read_ledger
 from .lines import ByteFile, Found, Pieces
 from .plan import Plan, PlannedSession
 from .protocol import Format, Header
 from .report import ImportedSession, ImportFailed, ImportReport, NotUnderstood
-from .source import Meter, close, digests, open_regular, os_reason
+from .source import Meter, close, digests, open_regular
 from .spawned import find_spawn
 from .survey import Survey
 from .usage import Due, added_tokens
@@ -47,21 +48,20 @@ async def import_transcript(
     is so if the file ends in the middle of a line. ``progress`` is called with the number of bytes done since its last
     call; the numbers add up to the file's size. ``clock`` gives the time of the import, in unix ms.
 
-    Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, and whatever the store raises.
-    What was committed until then stays, and importing again goes on from there.
+    Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, or when anything else goes wrong
+    with it, and whatever the store raises. What was committed until then stays, and importing again goes on from there.
     """
     path, file = await open_regular(path)
     try:
-        meter = Meter(progress)
-        while True:
-            run = _Import(store, path, file, source_format, growing=growing, meter=meter, clock=clock)
-            try:
-                return await run.run()
-            except _Outrun:
-                meter.restart()
-                await file.seek(0)
-    except OSError as error:
-        raise ImportFailed(path, os_reason(error)) from error
+        with contained(path):
+            meter = Meter(progress)
+            while True:
+                run = _Import(store, path, file, source_format, growing=growing, meter=meter, clock=clock)
+                try:
+                    return await run.run()
+                except _Outrun:
+                    meter.restart()
+                    await file.seek(0)
     finally:
         await close(file)
 

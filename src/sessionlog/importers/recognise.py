@@ -8,13 +8,14 @@ from ..ids import now_ms
 from ..store import Store
 from .claude_code.transcript import ClaudeCode
 from .codex import Codex
+from .contained import contained
 from .engine import NO_OBJECT_REASON, import_transcript
 from .lines import Bad, Found, Pieces, Tail
 from .paths import import_each
 from .pi import Pi
 from .protocol import Format
 from .report import ImportFailed, ImportReport, ImportSummary, NotUnderstood
-from .source import close, open_regular, os_reason
+from .source import close, open_regular
 
 FORMATS: Final[tuple[Format, ...]] = (ClaudeCode(), Codex(), Pi())
 """The formats that this package imports."""
@@ -91,21 +92,20 @@ async def _look(store: Store, path: Path, formats: Sequence[Format]) -> Format |
         size += len(chunk)
 
     try:
-        async for piece in Pieces(file, line_bytes_max=store.line_bytes_max, on_chunk=count):
-            match piece:
-                case Found():
-                    objects += 1
-                    for one in formats:
-                        if one.recognises(piece.value):
-                            return one
-                case Bad():
-                    bad = True
-                case Tail():
-                    waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
-            if objects == LOOKED_AT_MAX:
-                break
-    except OSError as error:
-        raise ImportFailed(path, os_reason(error)) from error
+        with contained(path):
+            async for piece in Pieces(file, line_bytes_max=store.line_bytes_max, on_chunk=count):
+                match piece:
+                    case Found():
+                        objects += 1
+                        for one in formats:
+                            if one.recognises(piece.value):
+                                return one
+                    case Bad():
+                        bad = True
+                    case Tail():
+                        waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
+                if objects == LOOKED_AT_MAX:
+                    break
     finally:
         await close(file)
     if objects:

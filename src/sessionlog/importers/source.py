@@ -50,7 +50,7 @@ async def open_regular(path: Path) -> tuple[Path, ByteFile]:
         path = Path(await anyio.to_thread.run_sync(os.path.realpath, path))
         mode = (await anyio.Path(path).stat()).st_mode
         if not stat.S_ISREG(mode):
-            raise ImportFailed(path, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
+            raise ImportFailed(path, _what_it_is(path, mode))
         with anyio.CancelScope(shield=True):  # a file that a cancelled task opened would have no owner
             file = await open_bytes(path)
         return path, file
@@ -58,6 +58,12 @@ async def open_regular(path: Path) -> tuple[Path, ByteFile]:
         raise ImportFailed(path, os_reason(error)) from error
     except ValueError as error:  # a NUL in the name
         raise ImportFailed(path, f"it cannot be read: {error}") from error
+
+
+def _what_it_is(path: Path, mode: int) -> str:
+    if not stat.S_ISDIR(mode):
+        return "it is no regular file"
+    return "it is a folder" if os.access(path, os.R_OK | os.X_OK) else "it is a folder that may not be read"
 
 
 async def close(file: ByteFile) -> None:

@@ -1,5 +1,6 @@
 """Values that several formats write in the same way: times, JSON as text, images, the text of a tool's answer."""
 
+from collections.abc import Container
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -8,6 +9,11 @@ import msgspec
 from ..items import ImagePart
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def is_word(value: object, words: Container[str]) -> bool:
+    """Tell whether ``value`` is a text and one of ``words``; other JSON values are not even looked up."""
+    return isinstance(value, str) and value in words
 
 
 def stamp_ms(stamp: object) -> int | None:

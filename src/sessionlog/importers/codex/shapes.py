@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..values import stamp_ms
+from ..values import is_word, stamp_ms
 
 _BARE_TYPES: Final = frozenset(
     (
@@ -142,7 +142,7 @@ _SHAPES: Final[dict[str, type[Any]]] = {
 def parse_line(value: dict[str, Any]) -> Payload | None:
     """Return what the line says; ``None`` for a line of another kind or shape."""
     kind, payload = value.get("type"), value.get("payload")
-    if payload is None and kind in _BARE_TYPES:
+    if payload is None and is_word(kind, _BARE_TYPES):
         kind, payload = "response_item", value
     elif kind is None and is_old_header(value):
         kind, payload = "session_meta", value

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..values import stamp_ms
+from ..values import is_word, stamp_ms
 
 LINE_TYPES: Final = frozenset(
     (
@@ -112,7 +112,7 @@ def is_header(value: dict[str, Any]) -> bool:
 
 def is_line(value: dict[str, Any]) -> bool:
     """Tell whether this is a line of a pi session."""
-    known = value.get("type") in LINE_TYPES and "timestamp" in value
+    known = is_word(value.get("type"), LINE_TYPES) and "timestamp" in value
     return is_header(value) or (known and value.keys().isdisjoint(("payload", "uuid", "sessionId")))
 
 
