@@ -31,7 +31,7 @@ from sessionlog import (
     user_message,
     verify_chain,
 )
-from sessionlog.chain import BINDING_BYTES_MAX, LogScanner, bound_session, link_all
+from sessionlog.chain import BINDING_BYTES_MAX, TOLD_BYTES_MAX, LogScanner, bound_session, link_all
 from strategies import chains, later_entries
 
 SESSION_ID = SessionId(SESSION)
@@ -159,7 +159,7 @@ def test_the_default_line_limit_is_64_mib() -> None:
     with pytest.raises(InvalidEntry):
         link(HEADS[0], Extension(ts=1, domain="d", payload=payload + "x"))
     with pytest.raises(CorruptLog) as error:
-        LogScanner(head=HEADS[0]).feed_into(record.line + b"x", None)
+        LogScanner(head=HEADS[0]).feed_into(record.line + b"x\n", None)
     assert error.value.damage is Damage.LINE_TOO_LONG
 
 
@@ -178,7 +178,7 @@ def test_a_line_feed_inside_a_line_is_no_record() -> None:
 
 
 def test_line_limit_when_reading() -> None:
-    """A line as long as the limit is read; a longer one is broken, finished or not, however it comes."""
+    """A line as long as the limit is read; a longer one is broken, however it comes; without its LF it is a tail."""
     size = max(map(len, LINES))
     assert facts(scan(LOG, line_bytes_max=size)) == VALID
     longest = LINES.index(max(LINES, key=len))
@@ -186,8 +186,11 @@ def test_line_limit_when_reading() -> None:
     torn = LOG[: STARTS[longest] + size]
     assert scan(torn, line_bytes_max=size).state is LogState.TORN_TAIL
     expected = scan(torn, line_bytes_max=size - 1)
-    assert facts(expected) == broken(longest, Damage.LINE_TOO_LONG)
+    assert (expected.state, expected.torn_bytes) == (LogState.TORN_TAIL, size)
     assert scan(torn, sizes=[1] * len(torn), line_bytes_max=size - 1) == expected
+    too_long = scan(torn + b"\n", line_bytes_max=size - 1)
+    assert facts(too_long) == broken(longest, Damage.LINE_TOO_LONG)
+    assert scan(torn + b"\n", sizes=[1] * len(torn), line_bytes_max=size - 1) == too_long
 
 
 def test_a_torn_tail_at_every_byte() -> None:
@@ -215,6 +218,38 @@ def test_a_torn_tail_is_kept_at_hand() -> None:
     assert scanner.torn_bytes == len(scanner.torn)
     assert [record.seq for record in scanner.feed(LOG[-10:])] == [2]
     assert (scanner.torn, scanner.torn_bytes) == (b"", 0)
+
+
+@pytest.mark.parametrize("size", [TOLD_BYTES_MAX, TOLD_BYTES_MAX + 1, 3 * TOLD_BYTES_MAX])
+@pytest.mark.parametrize("junk", [b"\0", b"x", b"[", b"{", b"\0\0\0x", b"\xef\xbb\xbf{", b"x\r"])
+@pytest.mark.parametrize("end", [b"", b"\n", LINES[2] + b"\n"])
+def test_what_cannot_become_a_record_is_not_held(junk: bytes, size: int, end: bytes) -> None:
+    """Of a tail that no record begins like only the start is held, and the verdict is that of the whole."""
+    data = LOG[: STARTS[2]] + (junk * size)[:size] + end
+    whole = scan(data, line_bytes_max=2**20)
+    assert scan(data, sizes=[1000] * (len(data) // 1000), line_bytes_max=2**20) == whole
+    assert whole.record_count == 2
+    assert whole.state is (LogState.BROKEN if end else LogState.TORN_TAIL)
+    scanner = LogScanner()
+    scanner.feed_into(data[: STARTS[2] + size], None)
+    held = size if size <= TOLD_BYTES_MAX or junk == b"{" else TOLD_BYTES_MAX
+    assert (len(scanner.torn), scanner.torn_bytes) == (held, size)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_whole_record_without_its_line_feed_is_named(count: int) -> None:
+    """Verify tells the one who lost an LF by copying; whatever else stands there is an unfinished record."""
+    data = b"".join(line + b"\n" for line in LINES[:count])[:-1]
+    for sizes in ([], [1] * len(data), [100] * (len(data) // 100)):
+        verdict = scan(data, sizes=sizes)
+        assert (verdict.state, verdict.record_count) == (LogState.TORN_TAIL, count - 1)
+        assert verdict.reason is not None
+        assert "a whole record without its LF; append one to take it back" in verdict.reason
+    last = LINES[count - 1]
+    start = data[: -len(last)]
+    for other in (last[:-1], last + b" ", last[:-1] + b"]", LINES[count % 3], forged_line(None, 7, TURN_END)):
+        assert "whole record" not in str(scan(start + other).reason)
+    assert "whole record" not in str(scan(LINES[0], session_id=SessionId("other")).reason)
 
 
 def test_nul_bytes_after_the_log_are_told_apart() -> None:

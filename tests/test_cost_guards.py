@@ -35,7 +35,7 @@ from sessionlog import (
     user_message,
     verify_session,
 )
-from sessionlog.stores.file.reading import CHUNK_BYTES
+from sessionlog.stores.file.spans import CHUNK_BYTES
 from sessionlog.stores.file.system import System
 from sessionlog.stores.file.worker import Worker
 

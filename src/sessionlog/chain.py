@@ -135,10 +135,23 @@ _CLOSING_BRACE: Final = 0x7D
 class LogScanner:
     """Checks the bytes of one log as they come, from its start or from a trusted ``head`` at byte ``offset``.
 
-    Holds one unfinished line at most. After a :class:`CorruptLog` the counters stand at the last good record.
+    Bytes after the last LF are not part of a log (FORMAT section 1), however many there are: only an LF behind them
+    makes them a line, which may then be too long or damaged. Holds one unfinished line at most; if that cannot become
+    a record any more, its first ``TOLD_BYTES_MAX``. After a :class:`CorruptLog` the counters stand at the last good
+    record.
     """
 
-    __slots__ = ("_hasher", "_line_bytes_max", "_parts", "_parts_bytes", "_session_id", "offset", "prev_hash", "seq")
+    __slots__ = (
+        "_hasher",
+        "_line_bytes_max",
+        "_lost",
+        "_parts",
+        "_parts_bytes",
+        "_session_id",
+        "offset",
+        "prev_hash",
+        "seq",
+    )
 
     def __init__(
         self,
@@ -154,6 +167,8 @@ class LogScanner:
         self._hasher = new_hasher()  # one for all lines: starting it over takes less than copying it does
         self._parts: list[bytes] = []
         self._parts_bytes = 0
+        self._lost = False
+        """Of the unfinished line only the start is held: it cannot become a record any more."""
         self.offset: int = offset
         self.seq: int = 0 if head is None else head.seq + 1
         self.prev_hash = None if head is None else head.hash
@@ -165,12 +180,12 @@ class LogScanner:
 
     @property
     def torn(self) -> bytes:
-        """The bytes after the last LF so far: an unfinished record, or nothing."""
+        """The bytes after the last LF so far, an unfinished record or nothing; the start of what cannot become one."""
         return b"".join(self._parts)
 
     @property
     def torn_bytes(self) -> int:
-        """How many bytes :attr:`torn` holds."""
+        """How many bytes stand after the last LF so far."""
         return self._parts_bytes
 
     def feed(self, data: bytes) -> list[HashedEntry]:
@@ -186,6 +201,8 @@ class LogScanner:
     def feed_into(self, data: bytes, records: list[HashedEntry] | None) -> None:
         """Take the next bytes of the log, adding each completed record to ``records`` (``None``: only check)."""
         if b"\n" in data:
+            if self._lost:
+                raise self._lost_fault(self._parts_bytes + data.index(b"\n"))
             if self._parts:
                 data = b"".join((*self._parts, data))
                 self._parts, self._parts_bytes = [], 0
@@ -193,14 +210,37 @@ class LogScanner:
             self._check_lines(data, records)
             data = data[self.offset - offset :]
         if data:
-            self._parts.append(data)
-            self._parts_bytes += len(data)
-            if self._parts_bytes > self._line_bytes_max:
-                raise self._too_long()
+            self._hold(data)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep the bytes of an unfinished line, unless it cannot become a record any more."""
+        self._parts_bytes += len(data)
+        if self._lost:
+            return
+        self._parts.append(data)
+        if self._parts_bytes > self._line_bytes_max or (
+            self._parts_bytes > TOLD_BYTES_MAX and not self._parts[0].startswith(_MAY_BEGIN_RECORD)
+        ):
+            self._lost = True
+            self._parts = [self._torn_start(TOLD_BYTES_MAX)]
+
+    def _torn_start(self, size: int) -> bytes:
+        start = b""
+        for part in self._parts:
+            start += part[: size - len(start)]
+            if len(start) == size:
+                break
+        return start
+
+    def _lost_fault(self, line_bytes: int) -> CorruptLog:
+        """Name the fault of a line that was not held, now that an LF ends it."""
+        if line_bytes > self._line_bytes_max:
+            return self.too_long()
+        return self._corrupt(*_lost_shape_fault(self._parts[0]))
 
     def drop_torn(self) -> None:
         """Forget what was fed behind the last LF: it will be fed again, from :attr:`offset` on."""
-        self._parts, self._parts_bytes = [], 0
+        self._parts, self._parts_bytes, self._lost = [], 0, False
 
     def check(self, line: bytes) -> HashedEntry:
         """Check ``line`` (no LF) as the next record, step over it and return it. Raises :class:`CorruptLog`."""
@@ -262,8 +302,6 @@ class LogScanner:
                 reason=fault.reason,
             )
         if self._parts:
-            nul = b"".join(self._parts).strip(b"\0") == b""
-            reason = "NUL bytes, as a power loss leaves them" if nul else "an unfinished record, as a crash leaves it"
             return Verdict(
                 state=LogState.TORN_TAIL,
                 record_count=count,
@@ -273,21 +311,55 @@ class LogScanner:
                 seq=count,
                 line=count + 1,
                 offset=size,
-                reason=f"{self._parts_bytes} bytes after the last LF: {reason}; the next writer sets them aside",
+                reason=f"{self._parts_bytes} bytes after the last LF: {self._torn_reason()}",
             )
         reason_empty = None if count else "the file holds no record"
         return Verdict(state=LogState.VALID, record_count=count, valid_bytes=size, head=head, reason=reason_empty)
 
+    def _torn_reason(self) -> str:
+        if self._torn_is_record():
+            return "a whole record without its LF; append one to take it back, or the next writer sets it aside"
+        nul = not any(part.strip(b"\0") for part in self._parts)
+        what = "NUL bytes, as a power loss leaves them" if nul else "an unfinished record, as a crash leaves it"
+        return f"{what}; the next writer sets them aside"
+
+    def _torn_is_record(self) -> bool:
+        """Tell whether an LF is all that the bytes after the last one lack to be the next record."""
+        if self._lost:
+            return False
+        hasher, skip = self._hasher, HASHED_FROM
+        hasher.reset()
+        for part in self._parts:  # joined, they would take their memory twice
+            hasher.update(memoryview(part)[skip:])
+            skip = max(0, skip - len(part))
+        start = self._torn_start(BINDING_BYTES_MAX)
+        if not start.startswith(self._line_start(hasher.digest().hex())) or not self._parts[-1].endswith(b"}"):
+            return False
+        try:
+            if self.seq == 0:
+                self._check_first(start)
+        except CorruptLog:
+            return False
+        return True
+
+    def _line_start(self, hash_: str) -> bytes:
+        """Return what the next record begins with if its bytes hash to ``hash_``."""
+        link = "null" if self.prev_hash is None else f'"{self.prev_hash}"'
+        return f'{{"hash":"{hash_}","prev_hash":{link},"seq":{self.seq},"kind":"'.encode()
+
+    def too_long(self) -> CorruptLog:
+        """Return the error for a next line that is longer than the limit, for readers that need not feed it."""
+        return self._corrupt(Damage.LINE_TOO_LONG, f"the line is longer than {self._line_bytes_max} bytes")
+
     def _corrupt(self, damage: Damage, reason: str) -> CorruptLog:
         return CorruptLog(reason, damage=damage, seq=self.seq, offset=self.offset, session_id=self._session_id)
-
-    def _too_long(self) -> CorruptLog:
-        return self._corrupt(Damage.LINE_TOO_LONG, f"the line is longer than {self._line_bytes_max} bytes")
 
     def _fault(self, line: bytes) -> CorruptLog:
         """Name what keeps ``line`` from being the next record."""
         if len(line) > self._line_bytes_max:
-            return self._too_long()
+            return self.too_long()
+        if len(line) > TOLD_BYTES_MAX and not line.startswith(_MAY_BEGIN_RECORD):
+            return self._corrupt(*_lost_shape_fault(line))
         fault = shape_fault(line)
         if fault is not None:
             return self._corrupt(*fault)
@@ -339,6 +411,18 @@ class LogScanner:
         )
 
 
+def _lost_shape_fault(line: bytes) -> tuple[Damage, str]:
+    """Name the fault of a long line that does not begin as a record may, by its start alone."""
+    damage, reason = shape_fault(line[:TOLD_BYTES_MAX]) or (Damage.SHAPE, "the line is no record")
+    if damage is Damage.NUL_BYTES:
+        reason = "NUL bytes stand where the record must begin, as a power loss leaves them"
+    return damage, reason
+
+
+TOLD_BYTES_MAX: Final = 64 * 1024
+"""By so many bytes the fault of a line is named that does not begin as a record may; no more of it is held."""
+_MAY_BEGIN_RECORD: Final = (b"{", b" ", b"\t", b"\r")
+"""What a record begins with, also one that a tool wrote anew (:func:`shape_fault` parses that as JSON)."""
 _ANY_FORMAT: Final = re.compile(r"sessionlog/[0-9]{1,9}", re.ASCII)
 _BINDING: Final = re.compile(
     rb'\{"hash":"[0-9a-f]{64}","prev_hash":null,"seq":0,"kind":"session_start","ts":-?[0-9]+,'

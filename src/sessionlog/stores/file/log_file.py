@@ -11,7 +11,8 @@ from typing import Final
 from ...errors import CorruptLog, Damage
 from ...ids import Head
 from .layout import Layout, store_failed
-from .repair import repair_tail, write_all
+from .repair import cut_tail
+from .spans import write_all
 from .system import System
 from .tail import read_tail, scan
 
@@ -175,16 +176,7 @@ class LogFile:
                 tail = read_tail(self._system, self.fd, self.session_id, size, line_bytes_max=self._line_bytes_max)
                 head, end = tail.head, tail.end
             if end < size:
-                head, end = repair_tail(
-                    self._system,
-                    self._layout,
-                    self.fd,
-                    self.session_id,
-                    head=head,
-                    end=end,
-                    size=size,
-                    line_bytes_max=self._line_bytes_max,
-                )
+                cut_tail(self._system, self._layout, self.fd, self.session_id, end=end, size=size)
         except OSError as error:
             raise store_failed(error, self._path, "cannot read or repair the end of the log") from error
         self.head, self.size = head, end

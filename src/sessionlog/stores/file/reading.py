@@ -21,9 +21,9 @@ from ...errors import CorruptLog, Damage, SessionLogError, StoreFailed
 from ...record import HashedEntry
 from ...turns import Turns
 from .layout import Layout, store_failed
+from .spans import CHUNK_BYTES, find_lf, read_span
 from .system import System
 
-CHUNK_BYTES: Final = 1024 * 1024
 NEWS_BYTES_MAX: Final = 64 * 1024
 """More than this is not read on the event loop."""
 SETTLE_S: Final = 0.1
@@ -74,7 +74,6 @@ class LogReader:
         self._session_id = session_id
         self._line_bytes_max = line_bytes_max
         self._identity: tuple[int, int] | None = None
-        self._chunk_bytes = CHUNK_BYTES
         self._caught_up = False
         self.scanner: LogScanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
 
@@ -84,30 +83,23 @@ class LogReader:
         data, at_end = await anyio.to_thread.run_sync(self._read) if news is None else news
         records: list[HashedEntry] = []
         turns = Turns(self.scanner, lambda part: self.scanner.feed_into(part, records))
-        offset = self.scanner.offset
         try:
             await turns.feed(data)
         except CorruptLog as fault:
             return Step(records, at_end, fault)
-        self._end_chunk(grows=self.scanner.offset == offset and not at_end)
+        self.scanner.drop_torn()
         return Step(records, at_end, None)
 
     def step_blocking(self) -> Step:
         """Read and check the next chunk. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
         data, at_end = self._read()
         records: list[HashedEntry] = []
-        offset = self.scanner.offset
         try:
             self.scanner.feed_into(data, records)
         except CorruptLog as fault:
             return Step(records, at_end, fault)
-        self._end_chunk(grows=self.scanner.offset == offset and not at_end)
-        return Step(records, at_end, None)
-
-    def _end_chunk(self, *, grows: bool) -> None:
-        """Leave the record that the chunk's end cut to the next chunk, which is longer if there was no other."""
         self.scanner.drop_torn()
-        self._chunk_bytes = min(self._chunk_bytes * 2, self._line_bytes_max + 2) if grows else CHUNK_BYTES
+        return Step(records, at_end, None)
 
     async def _read_news(self) -> tuple[bytes, bool] | None:
         """Return what came since the reader had caught up, as :meth:`_read`; ``None`` where that may take time."""
@@ -127,11 +119,23 @@ class LogReader:
             self._layout.close(fd)
 
     def _read(self) -> tuple[bytes, bool]:
-        """Return the next chunk and whether it reaches the file's end."""
+        """Return the next whole lines, about a chunk of them, and whether they reach the log's end.
+
+        What stands behind the last LF is searched for one, not held.
+        """
         fd = self._open()
         try:
+            start = self.scanner.offset
             left = self._left(settled_status(self._system, fd))
-            data = self._system.pread(fd, min(self._chunk_bytes, left), self.scanner.offset)
+            data = self._system.pread(fd, min(CHUNK_BYTES, left), start)
+            if 0 < len(data) < left and b"\n" not in data:
+                lf = find_lf(self._system, fd, start + len(data), start + left)
+                if lf is None:
+                    left, data = 0, b""
+                elif lf - start > self._line_bytes_max:
+                    raise self.scanner.too_long()
+                else:
+                    data = read_span(self._system, fd, start, lf + 1)
         except OSError as error:
             raise self._unreadable(error) from error
         finally:

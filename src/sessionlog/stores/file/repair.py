@@ -1,76 +1,84 @@
 """Repair of a torn tail, the one damage that a crash leaves (FORMAT section 6).
 
-Only the next writer repairs, holding the lock. A last line that is whole and valid but lacks its LF gets the LF.
-Anything else behind the last LF is first copied to a file of its own, flushed together with its name, and only then
-cut. Killed at any step, the next writer does the same again; whatever an earlier repair kept is never overwritten.
+Only the next writer repairs, holding the lock. What stands behind the last LF no reader counts, so no writer does: it
+is copied to a file of its own, flushed together with its name, and only then cut, also where it is a whole record that
+lacks its LF. Killed at any step, the next writer does the same again; whatever an earlier repair kept is never
+overwritten, and a name that is taken by anything else is passed over.
 """
 
+import errno
 import itertools
 import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ...chain import LogScanner
-from ...errors import CorruptLog
-from ...ids import Head
 from .layout import Layout, store_failed
+from .spans import CHUNK_BYTES, append_span, read_span
 from .system import System
 
-_CHUNK_BYTES: Final = 1024 * 1024
+_TAKEN: Final = (errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENXIO, errno.EPERM)
+"""What opening a file for the bytes set aside fails with where something else has its name."""
 
 
-def repair_tail(
-    system: System,
-    layout: Layout,
-    fd: int,
-    session_id: str,
-    *,
-    head: Head | None,
-    end: int,
-    size: int,
-    line_bytes_max: int,
-) -> tuple[Head | None, int]:
-    """Mend the log open at ``fd``: whole records up to ``end`` with ``head``, then bytes up to ``size`` without an LF.
+def cut_tail(system: System, layout: Layout, fd: int, session_id: str, *, end: int, size: int) -> None:
+    """Set the bytes from ``end`` to ``size`` of the log open at ``fd`` aside and cut them.
 
-    Returns the head and size that the log has then. Raises ``OSError``, and :class:`StoreFailed` for a failed flush;
-    nothing is lost then.
+    Raises ``OSError``, and :class:`StoreFailed` for a failed flush; nothing is lost then.
     """
-    if size - end <= line_bytes_max:
-        scanner = LogScanner(session_id, head=head, offset=end, line_bytes_max=line_bytes_max)
-        try:
-            scanner.check(_read_range(system, fd, end, size))
-        except CorruptLog:
-            pass  # an unfinished record, or zero-filled pages: set aside below
-        else:
-            write_all(system, fd, b"\n")
-            _flush(partial(system.flush, fd), layout, session_id)
-            return scanner.head, scanner.offset
-    _set_aside(system, layout, fd, session_id, end=end, size=size)
+    set_aside(system, layout, fd, session_id, end=end, size=size)
     system.ftruncate(fd, end)
     _flush(partial(system.flush, fd), layout, session_id)
-    return head, end
 
 
-def write_all(system: System, fd: int, data: bytes) -> None:
-    """Write all of ``data``, also when the system takes it in pieces."""
-    written = system.write(fd, data)
-    if written < len(data):
-        rest = memoryview(data)[written:]
-        while rest:
-            rest = rest[system.write(fd, rest) :]
-
-
-def _set_aside(system: System, layout: Layout, fd: int, session_id: str, *, end: int, size: int) -> None:
-    for attempt in itertools.count(1):
-        copy = system.open(layout.torn_path(session_id, end, attempt), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            if _copy(system, fd, copy, end, size):
-                _flush(partial(system.flush, copy), layout, session_id)
-                break
-        finally:
-            layout.close(copy)
+def set_aside(system: System, layout: Layout, fd: int, session_id: str, *, end: int, size: int) -> str:
+    """Copy the bytes from ``end`` to ``size`` to a file beside the log and return its path, once it is durable."""
+    paths = (layout.torn_path(session_id, end, attempt) for attempt in itertools.count(1))
+    path = next(path for path in paths if _keep(system, layout, fd, session_id, path, end=end, size=size))
     _flush(partial(system.flush_directory, os.fspath(layout.root)), layout, session_id)
+    return path
+
+
+def _keep(system: System, layout: Layout, fd: int, session_id: str, path: str, *, end: int, size: int) -> bool:
+    """Copy the bytes from ``end`` to ``size`` to ``path``, flushed; False if the name is taken, also by other bytes."""
+    copy = _open_copy(system, layout, path)
+    if copy is None:
+        return False
+    try:
+        if not _copy(system, fd, copy, end, size):
+            return False
+        _flush(partial(system.flush, copy), layout, session_id)
+    finally:
+        layout.close(copy)
+    return True
+
+
+def _open_copy(system: System, layout: Layout, path: str) -> int | None:
+    """Open a new file at ``path``, or the one that an earlier repair left; ``None`` if the name is taken."""
+    try:
+        return system.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        pass
+    try:
+        copy = system.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return None
+        raise
+    try:
+        ours = _is_ours(system.fstat(copy))
+    except OSError:
+        layout.close(copy)
+        raise
+    if not ours:
+        layout.close(copy)
+        return None
+    return copy
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
 
 
 def _flush(flush: Callable[[], None], layout: Layout, session_id: str) -> None:
@@ -87,23 +95,11 @@ def _copy(system: System, fd: int, copy: int, end: int, size: int) -> bool:
     kept = system.fstat(copy).st_size
     if kept > size - end:
         return False
-    for offset in range(0, kept, _CHUNK_BYTES):
-        until = min(kept, offset + _CHUNK_BYTES)
-        if _read_range(system, copy, offset, until) != _read_range(system, fd, end + offset, end + until):
+    for offset in range(0, kept, CHUNK_BYTES):
+        until = min(kept, offset + CHUNK_BYTES)
+        if read_span(system, copy, offset, until) != read_span(system, fd, end + offset, end + until):
             return False
     system.fchmod(copy, 0o600)
     system.ftruncate(copy, 0)
-    for offset in range(end, size, _CHUNK_BYTES):
-        write_all(system, copy, _read_range(system, fd, offset, min(size, offset + _CHUNK_BYTES)))
+    append_span(system, fd, end, size, copy)
     return True
-
-
-def _read_range(system: System, fd: int, start: int, end: int) -> bytes:
-    parts: list[bytes] = []
-    while start < end:
-        part = system.pread(fd, end - start, start)
-        if not part:
-            break
-        parts.append(part)
-        start += len(part)
-    return b"".join(parts)

@@ -8,10 +8,10 @@ from ...entries import FORMAT
 from ...errors import CorruptLog
 from ...ids import Head
 from ...record import parse_record
+from .spans import CHUNK_BYTES, read_span
 from .system import System
 
 _BLOCK_BYTES: Final = 16 * 1024
-_CHUNK_BYTES: Final = 1024 * 1024
 
 
 class Tail(NamedTuple):
@@ -56,7 +56,7 @@ def scan(
     """Check the log from ``offset``, behind ``head``, up to byte ``end``. Raises :class:`CorruptLog`."""
     scanner = LogScanner(session_id, head=head, offset=offset, line_bytes_max=line_bytes_max)
     while offset < end:
-        data = system.pread(fd, min(_CHUNK_BYTES, end - offset), offset)
+        data = system.pread(fd, min(CHUNK_BYTES, end - offset), offset)
         if not data:
             break
         scanner.feed_into(data, None)
@@ -65,17 +65,23 @@ def scan(
 
 
 def _last_line(system: System, fd: int, size: int, line_bytes_max: int) -> tuple[bytes, int] | None:
-    """Return the last line that ends in LF, without it, and the byte behind its LF; ``None`` if there is none."""
+    """Return the last line that ends in LF, without it, and the byte behind its LF; ``None`` if there is none.
+
+    What stands behind that LF is passed over, not held. Of a line that is too long, its end is returned.
+    """
     block_bytes = _BLOCK_BYTES
     start, data = size, b""
-    while start > 0:
+    while (last := data.rfind(b"\n")) < 0:
+        if start == 0:
+            return None
         wanted = min(block_bytes, start)
         start -= wanted
-        data = system.pread(fd, wanted, start) + data
-        last = data.rfind(b"\n")
-        if last >= 0:
-            before = data.rfind(b"\n", 0, last)
-            if before >= 0 or start == 0 or last > line_bytes_max:
-                return data[before + 1 : last], start + last + 1
-        block_bytes *= 2
-    return None
+        data = read_span(system, fd, start, start + wanted)
+        block_bytes = min(block_bytes * 2, CHUNK_BYTES)
+    end = start + last + 1
+    line = data[:last]
+    while (before := line.rfind(b"\n")) < 0 and start > 0 and len(line) <= line_bytes_max:
+        wanted = min(max(len(line), block_bytes), start)
+        start -= wanted
+        line = read_span(system, fd, start, start + wanted) + line
+    return line[before + 1 :], end

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from .layout import Layout, store_failed
-from .repair import write_all
+from .spans import write_all
 from .system import System
 
 OPEN_TRACES_MAX: Final = 16
