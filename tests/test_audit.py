@@ -90,7 +90,7 @@ async def collect(reports: AsyncGenerator[Report, None]) -> dict[str, Report]:
     by_id = {report.session_id: report for report in found}
     assert len(by_id) == len(found)
     for report in found:
-        assert report.ok is (not report.findings)
+        assert report.ok is (not report.findings and report.verdict.state is not LogState.UNREADABLE)
         assert all(finding.session_id == report.session_id for finding in report.findings)
     return by_id
 
@@ -481,7 +481,7 @@ async def test_states_are_compared_as_the_fold_has_them(store: RawStore) -> None
 
 
 async def test_every_session_gets_one_report(store: RawStore, source: SessionLog) -> None:
-    """A store-wide check goes on behind damage, and reports each session once; unreadable ones are findings."""
+    """A store-wide check goes on behind damage, and reports each session once, also an unreadable one."""
     store.put("good", forged_log(start("good")))
     store.put("broken", forged_log(start("broken"), TURN_END).replace(b'"turn_count":1', b'"turn_count":2'))
     store.put("gone", [SessionNotFound(SessionId("gone"))])
@@ -495,12 +495,13 @@ async def test_every_session_gets_one_report(store: RawStore, source: SessionLog
             "good": [],
             "broken": [(Damage.HASH, 1)],
             "gone": [(Damage.FILE, 0)],
-            "unreadable": [(Damage.FILE, 0)],
+            "unreadable": [],
             "file": [(Damage.FILE, 0)],
             "meaning": meaning,
         }
-        assert "permission denied" in reports[SessionId("unreadable")].findings[0].reason
-        assert reports[SessionId("unreadable")].verdict.state is LogState.BROKEN
+        assert reports[SessionId("unreadable")].verdict.reason == "permission denied"
+        assert reports[SessionId("unreadable")].verdict.state is LogState.UNREADABLE
+        assert not reports[SessionId("unreadable")].ok
         assert reports[SessionId("gone")].findings[0].offset is None
 
 

@@ -118,7 +118,7 @@ async def test_a_file_in_the_place_of_the_store(tmp_path: Path) -> None:
             [report async for report in audit_store(store)]
 
 
-async def test_an_unreadable_log_is_a_finding(tmp_path: Path) -> None:
+async def test_an_unreadable_log_is_reported_as_such(tmp_path: Path) -> None:
     """One log that may not be read does not keep the others from being audited."""
     (tmp_path / f"{ID}.jsonl").write_bytes(LOG)
     (tmp_path / "secret.jsonl").write_bytes(LOG)
@@ -127,7 +127,8 @@ async def test_an_unreadable_log_is_a_finding(tmp_path: Path) -> None:
         with pytest.raises(StoreFailed):
             await audit_session(store, SessionId("secret"))
     assert reports[ID].ok
-    assert [finding.damage for finding in reports[SessionId("secret")].findings] == [Damage.FILE]
+    assert reports[SessionId("secret")].verdict.state is LogState.UNREADABLE
+    assert not reports[SessionId("secret")].ok
 
 
 async def test_checks_change_nothing(tmp_path: Path) -> None:

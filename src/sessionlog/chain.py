@@ -85,11 +85,12 @@ def build_chain(entries: Iterable[LogEntry]) -> list[HashedEntry]:
 
 
 class LogState(StrEnum):
-    """The outcome of a check, in one word (FORMAT section 5)."""
+    """The outcome of a check, in one word (FORMAT section 5); ``UNREADABLE``: no check was possible."""
 
     VALID = "valid"
     TORN_TAIL = "torn_tail"
     BROKEN = "broken"
+    UNREADABLE = "unreadable"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -98,7 +99,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``record_count`` and ``head`` are those of the valid records at the front, up to ``valid_bytes``. For
     ``broken``, the other members name the first bad record: its position ``seq``, 1-based ``line``, byte ``offset``
     and the ``reason``. For ``torn_tail``, ``offset`` is where the unfinished record starts and ``torn_bytes`` how
-    long it is.
+    long it is. For ``unreadable``, nothing is known but the ``reason``.
     """
 
     state: LogState
@@ -114,8 +115,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def ok(self) -> bool:
-        """True unless the log is broken; a torn tail is the mark of a crash, not of a change."""
-        return self.state is not LogState.BROKEN
+        """True if the log was read and is not broken; a torn tail is the mark of a crash, not of a change."""
+        return self.state in (LogState.VALID, LogState.TORN_TAIL)
 
 
 def verify_chain(records: Iterable[HashedEntry]) -> Verdict:

@@ -13,7 +13,7 @@ def test_list_shows_each_session_with_its_size_and_first_words(run: Cli) -> None
     os.utime(run.log("alpha-1"), ns=(0, 1_700_000_000_000_000_000))
     ran = run("list")
     assert (ran.status, ran.stderr) == (0, "")
-    assert ran.lines[0].split() == ["RECORDS", "LAST", "WRITTEN", "SESSION,", "FIRST", "MESSAGE"]
+    assert ran.lines[0].split() == ["RECORDS", "LAST", "WRITTEN", "SESSION", "FIRST", "MESSAGE"]
     assert ran.lines[1].endswith("  alpha-2  Another thing")
     assert ran.lines[2] == "      4  2023-11-14 22:13  alpha-1  Fix the parser"
 

@@ -1,6 +1,7 @@
 """Short ids: each finds its session, and only that one; the shortest that do so; for many sessions as for few."""
 
 import sys
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_short_form_finds_its_session(store: list[SessionId]) -> None:
         found = candidates(short(session_id), store)
         assert found[0] == session_id
         assert all(one.startswith(session_id) for one in found)
+
+
+@given(stores, st.randoms(use_true_random=False))
+def test_sessions_added_one_by_one_are_as_those_known_from_the_start(store: list[SessionId], random: Random) -> None:
+    grown = ShortIds(store[: len(store) // 2])
+    for session_id in random.sample(store, len(store)):
+        grown.add(session_id)
+    whole = ShortIds(store)
+    assert [grown(session_id) for session_id in store] == [whole(session_id) for session_id in store]
 
 
 @given(stores)

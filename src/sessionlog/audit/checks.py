@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from ..chain import LogScanner
+from ..chain import LogScanner, LogState, Verdict
 from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
 from ..record import HashedEntry
 from ..store import Store
@@ -35,7 +35,7 @@ async def audit_session(store: Store, session_id: str) -> Report:
 async def verify_store(store: Store) -> AsyncGenerator[Report, None]:
     """Verify every session that the store lists, one report each, last activity first.
 
-    A log that cannot be read is a finding in its report. Whoever stops early closes the stream
+    The report of a log that cannot be read says so: its state is ``unreadable``. Whoever stops early closes the stream
     (``contextlib.aclosing``). Raises :class:`StoreFailed` if the store cannot be listed.
     """
     for session_id in await store.list_sessions():
@@ -148,19 +148,22 @@ async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[str, Eviden
             await _read(store, claim.source_id, meaning=False, evidence=evidence)
         except (SessionNotFound, InvalidSessionId) as error:
             return f"its source is missing: {error}"
+        except StoreFailed as error:
+            raise StoreFailed(f"its source cannot be read: {error}") from error
     return evidence.fault(claim)
 
 
 async def _reported(session_id: str, check: Awaitable[Report]) -> Report:
-    """Await ``check``; that the log could not be read becomes a finding."""
+    """Await ``check``; report a log that is gone, or that cannot be read."""
     try:
         return await check
     except SessionNotFound:
         reason = "the session was listed, but its log is not there any more"
+        fault = CorruptLog(reason, damage=Damage.FILE, seq=0, offset=None, session_id=session_id)
+        return Findings(session_id).report(LogScanner(session_id).verdict(fault))
     except StoreFailed as error:
-        reason = f"the log cannot be read: {error}"
-    fault = CorruptLog(reason, damage=Damage.FILE, seq=0, offset=None, session_id=session_id)
-    return Findings(session_id).report(LogScanner(session_id).verdict(fault))
+        verdict = Verdict(state=LogState.UNREADABLE, record_count=0, valid_bytes=0, reason=str(error))
+        return Report(session_id=session_id, verdict=verdict)
 
 
 async def _survey(store: Store, session_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, Evidence]]:

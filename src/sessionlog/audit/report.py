@@ -28,7 +28,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check of one session found: the state of its chain, and every fault, that of the chain first."""
+    """What a check of one session found: the state of its chain, and every fault, that of the chain first.
+
+    A log that cannot be read has no findings: its verdict is ``unreadable``, with the reason.
+    """
 
     session_id: str
     verdict: Verdict
@@ -36,7 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """True if nothing was found. A torn tail alone is no finding."""
+        """True if the log was read and nothing was found. A torn tail alone is no finding."""
         return self.verdict.ok and not self.findings
 
 

@@ -3,7 +3,7 @@
 import functools
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import anyio
 import click
 
-from .. import FileStore, Store
+from .. import CorruptLog, FileStore, SessionLogError, Store
 from .output import Output, Refused, silence_stdout
 from .short_ids import ShortIds, ShownId
 
@@ -74,6 +74,15 @@ class App:
         if self.settings.full_ids or not self.out.is_terminal:
             return str
         return ShortIds(await store.list_sessions())
+
+
+async def tell_faults(app: App, faults: Sequence[SessionLogError]) -> int:
+    """Print why logs could not be read as far as they go; return the exit status: a damaged log weighs most."""
+    for fault in faults:
+        await app.out.note(f"sessionlog: {fault}")
+    if any(isinstance(fault, CorruptLog) for fault in faults):
+        return EXIT_FINDINGS
+    return EXIT_WRONG_USE if faults else EXIT_GOOD
 
 
 def example(*lines: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import click
 
@@ -13,21 +13,30 @@ from .. import (
     Report,
     SessionId,
     Store,
+    StoreFailed,
+    Verdict,
     audit_session,
     audit_store,
     verify_session,
     verify_store,
 )
-from .base import EXIT_FINDINGS, EXIT_GOOD, App, common_options, example, runs
+from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .completion import complete_session
 from .lookup import find_sessions
+from .short_ids import ShownId
 from .text import SHORT_HASH_CHARS, counted, short
 
 CheckOne: TypeAlias = Callable[[Store, SessionId], Awaitable[Report]]
 CheckAll: TypeAlias = Callable[[Store], AsyncIterator[Report]]
 
-_STATE_STYLES = {LogState.VALID: "green", LogState.TORN_TAIL: "yellow", LogState.BROKEN: "bold red"}
-_STATE_WORDS = {LogState.VALID: "valid", LogState.TORN_TAIL: "torn tail", LogState.BROKEN: "BROKEN"}
+_STATES: Final = {
+    LogState.VALID: ("valid", "green"),
+    LogState.TORN_TAIL: ("torn tail", "yellow"),
+    LogState.BROKEN: ("BROKEN", "bold red"),
+    LogState.UNREADABLE: ("unreadable", "bold red"),
+}
+"""The word for each state, and its style."""
+_INDENT: Final = 11
 
 
 @click.command(epilog=example("sessionlog verify", "sessionlog verify 0190163d --json"))
@@ -38,8 +47,9 @@ async def verify(app: App, sessions: Sequence[str]) -> int:
     """Check that no byte was changed.
 
     Hashes, links and positions of all sessions, or of those named. Exit status 1 if a log is broken: the first bad
-    record is named. A torn tail, an unfinished record as a crash leaves it, is told and is not broken. A cut tail or a
-    rollback to an older copy do not show in a chain alone: keep head hashes elsewhere and compare them.
+    record is named; else 2 if a log cannot be read. A torn tail, an unfinished record as a crash leaves it, is told and
+    is not broken. A cut tail or a rollback to an older copy do not show in a chain alone: keep head hashes elsewhere
+    and compare them.
     """
     return await _check(app, sessions, "verifying", verify_session, verify_store)
 
@@ -63,21 +73,28 @@ async def _check(app: App, texts: Sequence[str], doing: str, check_one: CheckOne
     async with app.open_store() as store:
         session_ids = await find_sessions(store, texts) if texts else await store.list_sessions()
         reports = _each(store, session_ids, check_one) if texts else check_all(store)
+        shown = await app.shown_ids(store)
         await print_heading(app)
         with app.out.progress(doing, len(session_ids)) as advance:
             async for report in reports:
-                await print_report(app, report)
+                await print_report(app, report, shown)
                 tally[_state(report)] += 1
                 advance(1)
     if not app.out.json:
-        states = ", ".join(f"{count:,} {_STATE_WORDS[state].lower()}" for state, count in sorted(tally.items()))
+        states = ", ".join(f"{count:,} {_STATES[state][0].lower()}" for state, count in sorted(tally.items()))
         await app.out.line(f"{counted(tally.total(), 'session')}: {states or 'nothing to check'}")
-    return EXIT_FINDINGS if tally[LogState.BROKEN] else EXIT_GOOD
+    if tally[LogState.BROKEN]:
+        return EXIT_FINDINGS
+    return EXIT_WRONG_USE if tally[LogState.UNREADABLE] else EXIT_GOOD
 
 
 async def _each(store: FileStore, session_ids: Sequence[SessionId], check: CheckOne) -> AsyncIterator[Report]:
     for session_id in session_ids:
-        yield await check(store, session_id)
+        try:
+            yield await check(store, session_id)
+        except StoreFailed as error:
+            verdict = Verdict(state=LogState.UNREADABLE, record_count=0, valid_bytes=0, reason=str(error))
+            yield Report(session_id=session_id, verdict=verdict)
 
 
 async def print_heading(app: App) -> None:
@@ -86,8 +103,8 @@ async def print_heading(app: App) -> None:
         await app.out.row((f"{'STATE':<9}  RECORDS  {'HEAD':<{SHORT_HASH_CHARS}}  SESSION", "bold"))
 
 
-async def print_report(app: App, report: Report) -> None:
-    """Print what a check found in one session."""
+async def print_report(app: App, report: Report, shown: ShownId) -> None:
+    """Print what a check found in one session, and its id as it is ``shown``."""
     state, verdict = _state(report), report.verdict
     head_hash = None if verdict.head is None else verdict.head.hash
     if app.out.json:
@@ -99,25 +116,29 @@ async def print_report(app: App, report: Report) -> None:
                 "valid_bytes": verdict.valid_bytes,
                 "torn_bytes": verdict.torn_bytes,
                 "head_hash": head_hash,
+                "reason": verdict.reason,
                 "findings": [_finding_object(finding) for finding in report.findings],
             }
         )
         return
+    word, style = _STATES[state]
     await app.out.row(
-        (f"{_STATE_WORDS[state]:<9}", _STATE_STYLES[state]),
-        f"  {verdict.record_count:>7,}  ",
+        (f"{word:<11}", style),
+        f"{verdict.record_count:>7,}  ",
         (f"{short(head_hash or '-'):<{SHORT_HASH_CHARS}}  ", "yellow"),
-        (report.session_id, "cyan"),
+        (shown(report.session_id), "cyan"),
     )
     if state is LogState.TORN_TAIL:
-        await app.out.line(verdict.reason or "an unfinished record at the end", indent=11)
+        await app.out.line(verdict.reason or "an unfinished record at the end", indent=_INDENT)
+    if state is LogState.UNREADABLE:
+        await app.out.line(f"cannot be read: {verdict.reason}", indent=_INDENT)
     for finding in report.findings:
-        await app.out.line((_where(finding), "bold"), f"{finding.damage}: {finding.reason}", indent=11)
+        await app.out.line((_where(finding), "bold"), f"{finding.damage}: {finding.reason}", indent=_INDENT)
 
 
 def _state(report: Report) -> LogState:
     """A log whose bytes are right and whose meaning is not is broken too."""
-    return report.verdict.state if report.ok else LogState.BROKEN
+    return LogState.BROKEN if report.findings else report.verdict.state
 
 
 def _finding_object(finding: Finding) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from .files import replacing
 from .lookup import find_sessions
 from .output import Refused
 from .rates import cost_fields, read_rates, tell_gaps
+from .short_ids import ShownId
 from .text import compact, counted, duration, one_line, safe, size
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _PLOT_SUFFIXES: Final = (".svg", ".png")
 _TOOL_CHARS_MAX: Final = 40
 _NO_TOOL: Final = "(no call)"
 _NO_MODEL: Final = "no model"
+_LESS_WANTED: Final = ("CACHED", "OPEN", "FAILED", "TURNS")
+"""The columns that go, one after the other, where a terminal is too narrow for all."""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -54,10 +58,11 @@ async def stats(
     _check_extras(plot, parquet)
     rates = None if rates_file is None else await read_rates(rates_file)
     async with app.open_store() as store, AsyncExitStack() as stack:
+        shown = await app.shown_ids(store)
         session_ids = await find_sessions(store, sessions) if sessions else await store.list_sessions()
         table = None if parquet is None else await _open_parquet(stack, parquet)
         tallies, status = await _count(app, store, session_ids, table, keep_requests=plot is not None)
-    await _print_all(app, [tally.stats for tally in tallies], rates)
+    await _print_all(app, [tally.stats for tally in tallies], rates, shown)
     if plot is not None:
         await _plot(plot, tallies)
     for path in (parquet, plot):
@@ -115,7 +120,7 @@ async def _plot(path: Path, tallies: "Sequence[Tally]") -> None:
         await anyio.to_thread.run_sync(draw, temporary, path.suffix.lower().lstrip("."), tallies)
 
 
-async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rates | None") -> None:
+async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rates | None", shown: ShownId) -> None:
     from ..queries import price, total_stats  # noqa: PLC0415
 
     costs = [None if rates is None else price(one.models, rates) for one in all_stats]
@@ -123,12 +128,13 @@ async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rate
         for one, cost in zip(all_stats, costs, strict=True):
             await app.out.object(stats_object(one, cost))
     elif len(all_stats) == 1:
-        await _print_one(app, all_stats[0], costs[0])
+        await _print_one(app, all_stats[0], costs[0], shown(all_stats[0].session_id or ""))
     elif all_stats:
-        await _print_table(app, all_stats, costs)
+        await _print_table(app, all_stats, costs, shown)
         total = total_stats(all_stats)
         await app.out.line()
-        await _print_one(app, total, None if rates is None else price(total.models, rates), of=len(all_stats))
+        cost = None if rates is None else price(total.models, rates)
+        await _print_one(app, total, cost, f"all {len(all_stats):,}", added_up=True)
     else:
         await app.out.note(f"there is no session in {app.store_name} yet")
     if rates is not None:
@@ -170,29 +176,64 @@ def _amount(cost: "Cost") -> str:
     return f"{cost.amount:,.2f}" if cost.amount >= 1 or not cost.amount else f"{cost.amount:.4f}"
 
 
-async def _print_table(app: App, all_stats: "Sequence[SessionStats]", costs: "Sequence[Cost | None]") -> None:
-    cost_heading = "" if costs[0] is None else f"{f'{costs[0].currency} COST'[-8:]:>8} "
-    heading = "RECORDS TURNS CALLS FAILED OPEN     IN CACHED    OUT "
-    await app.out.row((f"{heading}{cost_heading}{'TIME':>6}  SESSION", "bold"), crop=True)
-    for one, cost in zip(all_stats, costs, strict=True):
-        tokens, use = one.tokens, one.tool_use
-        amount = "" if cost is None else f"{'>' if cost.gaps else ''}{_amount(cost)}".rjust(8) + " "
-        await app.out.row(
-            f"{one.records:>7,} {one.turns:>5,} {use.calls:>5,} ",
-            (f"{use.failures:>6,} ", "red" if use.failures else ""),
-            (f"{one.dangling_calls:>4,} ", "yellow" if one.dangling_calls else ""),
-            f"{compact(tokens.input_total):>6} {compact(tokens.cache_read):>6} {compact(tokens.output):>6} {amount}",
-            (f"{duration(one.wall_ms, compact=True):>6}  ", "dim"),
-            rest=one.session_id or "",
-            crop=True,
-        )
+@dataclass(frozen=True)
+class _Column:
+    """A column of numbers: what it is called, a cell for each session, and the style of those that are not 0."""
+
+    heading: str
+    cells: Sequence[str]
+    style: str = ""
+
+    @property
+    def width(self) -> int:
+        return max(len(self.heading), *map(len, self.cells))
 
 
-async def _print_one(app: App, stats: "SessionStats", cost: "Cost | None", *, of: int = 1) -> None:
+def _columns(all_stats: "Sequence[SessionStats]", costs: "Sequence[Cost | None]") -> list[_Column]:
+    columns = [
+        _Column("RECORDS", [f"{one.records:,}" for one in all_stats]),
+        _Column("TURNS", [f"{one.turns:,}" for one in all_stats]),
+        _Column("CALLS", [f"{one.tool_use.calls:,}" for one in all_stats]),
+        _Column("FAILED", [f"{one.tool_use.failures:,}" for one in all_stats], "red"),
+        _Column("OPEN", [f"{one.dangling_calls:,}" for one in all_stats], "yellow"),
+        _Column("IN", [compact(one.tokens.input_total) for one in all_stats]),
+        _Column("CACHED", [compact(one.tokens.cache_read) for one in all_stats]),
+        _Column("OUT", [compact(one.tokens.output) for one in all_stats]),
+        _Column("TIME", [duration(one.wall_ms, compact=True) for one in all_stats], "dim"),
+    ]
+    priced = [cost for cost in costs if cost is not None]
+    if priced:
+        amounts = [f"{'>' if cost.gaps else ''}{_amount(cost)}" for cost in priced]
+        columns.insert(-1, _Column(f"{priced[0].currency} COST"[-8:], amounts))
+    return columns
+
+
+async def _print_table(
+    app: App, all_stats: "Sequence[SessionStats]", costs: "Sequence[Cost | None]", shown: ShownId
+) -> None:
+    ids = [shown(one.session_id or "") for one in all_stats]
+    columns = _columns(all_stats, costs)
+    left_out = []
+    for heading in _LESS_WANTED:
+        if app.out.width is None or sum(one.width + 1 for one in columns) + 1 + max(map(len, ids)) <= app.out.width:
+            break
+        columns = [one for one in columns if one.heading != heading]
+        left_out.append(heading)
+    await app.out.row((" ".join(one.heading.rjust(one.width) for one in columns) + "  SESSION", "bold"))
+    for at, session_id in enumerate(ids):
+        cells = [(f"{one.cells[at]:>{one.width}} ", "" if one.cells[at] == "0" else one.style) for one in columns]
+        await app.out.row(*cells, " ", (session_id, "cyan"))
+    if left_out:
+        await app.out.line((f"without {', '.join(left_out)}: the terminal is too narrow", "dim"))
+
+
+async def _print_one(
+    app: App, stats: "SessionStats", cost: "Cost | None", name: str, *, added_up: bool = False
+) -> None:
     tokens, use = stats.tokens, stats.tool_use
     open_calls = f", {stats.dangling_calls:,} without a result" if stats.dangling_calls else ""
     rows = [
-        ("session", stats.session_id or f"all {of:,}"),
+        ("session", name),
         ("records", f"{stats.records:,} ({size(stats.record_bytes)})"),
         ("turns", f"{stats.turns:,}" + ("" if stats.turns_ended else " (inputs of the user: no turn end is logged)")),
         ("tool calls", f"{use.calls:,}, {use.failures:,} failed{open_calls}"),
@@ -200,7 +241,7 @@ async def _print_one(app: App, stats: "SessionStats", cost: "Cost | None", *, of
         ("  cached", f"{tokens.cache_read:,} read from a cache, {tokens.cache_write:,} written to one"),
         ("tokens out", f"{tokens.output:,}"),
         *([] if cost is None else [("cost", _cost_text(cost))]),
-        ("time", duration(stats.wall_ms) + (", the sessions added up" if of > 1 else "")),
+        ("time", duration(stats.wall_ms) + (", the sessions added up" if added_up else "")),
     ]
     for label, value in rows:
         await app.out.row((f"{label:<14}  ", "bold"), rest=value)

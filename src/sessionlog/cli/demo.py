@@ -6,6 +6,7 @@ one byte is changed in a copy, to see that it shows.
 
 import re
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,12 +34,13 @@ from .. import (
     verify_session,
     verify_store,
 )
-from .base import STORE_VARIABLE, App, Settings, common_options, example, runs
+from .base import STORE_VARIABLE, App, common_options, example, runs
 from .checking import print_heading, print_report
 from .graph import print_graph, read_graph
 from .importing import import_claude_code
 from .reading import print_list, print_state
 from .records import print_record
+from .short_ids import ShownId
 from .text import counted, short
 
 DATA: Final = "demo_data"
@@ -69,7 +71,7 @@ async def demo(app: App) -> None:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="sessionlog-demo-")))
         data = stack.enter_context(as_file(files(__package__) / DATA))
         root = app.settings.store or str(scratch / "sessions")
-        inner = App(Settings(store=root, json=app.settings.json), app.out)
+        inner = App(replace(app.settings, store=root), app.out)
         async with inner.open_store(make=True) as store:
             await _Demo(inner, store, scratch, kept=app.settings.store is not None).run(data)
 
@@ -133,7 +135,7 @@ class _Demo:
         await self._step(
             "Show a session",
             "What each record says; every one is verified before it is shown.",
-            f"$ sessionlog show {session_id} | head -n {_SHOWN_RECORDS}",
+            f"$ sessionlog show {(await self._shown())(session_id)} | head -n {_SHOWN_RECORDS}",
         )
         async with aclosing(self._store.read(session_id)) as records:
             async for record in records:
@@ -148,8 +150,9 @@ class _Demo:
             "$ sessionlog verify",
         )
         await print_heading(self._app)
+        shown = await self._shown()
         async for report in verify_store(self._store):
-            await print_report(self._app, report)
+            await print_report(self._app, report, shown)
 
     async def _go_on(self, session_id: SessionId) -> SessionLog:
         """Append a live turn, as an agent runtime does."""
@@ -172,12 +175,14 @@ class _Demo:
         return log
 
     async def _resume(self, log: SessionLog) -> None:
+        shown = await self._shown()
         await self._step(
             "Resume it",
             "The records add up to a state to go on from. A tool call has no result yet:",
-            f"$ sessionlog restore {log.session_id}",
+            f"$ sessionlog restore {shown(log.session_id)}",
         )
-        await print_state(self._app, log.session_id, await restore(self._store, log.session_id), items_shown=4)
+        state = await restore(self._store, log.session_id)
+        await print_state(self._app, log.session_id, state, shown, items_shown=4)
 
     async def _fork(self, session_id: SessionId) -> None:
         """Fork behind the tool results in the middle."""
@@ -187,7 +192,7 @@ class _Demo:
         await self._step(
             "Fork it in the middle",
             f"Try another way after record {at.seq}; the new session says where it is from.",
-            f"$ sessionlog fork {session_id} --at {short(at.hash)}",
+            f"$ sessionlog fork {(await self._shown())(session_id)} --at {short(at.hash)}",
         )
         log = await fork_at(self._store, session_id, at.hash)
         await log.save_delta([assistant_message(_OTHER_ANSWER)])
@@ -205,7 +210,7 @@ class _Demo:
         await self._step(
             "See what came from what", "Forks, compactions and sub-agents, below their source.", "$ sessionlog graph"
         )
-        await print_graph(self._app, await read_graph(self._app, self._store))
+        await print_graph(self._app, await read_graph(self._app, self._store), await self._shown())
 
     async def _tamper(self, session_id: SessionId) -> None:
         """Change one byte of a copy, and verify it."""
@@ -215,11 +220,11 @@ class _Demo:
         await self._step(
             "Tamper with a copy",
             f"One byte changes in a copy of the file: {change}. Verify tells:",
-            f"$ sessionlog verify {session_id} --store copy",
+            f"$ sessionlog verify {(await self._shown())(session_id)} --store copy",
         )
         async with FileStore(copy) as store:
             await print_heading(self._app)
-            await print_report(self._app, await verify_session(store, session_id))
+            await print_report(self._app, await verify_session(store, session_id), await self._shown())
 
     async def _finish(self, session_id: SessionId) -> None:
         if self._out.json:
@@ -228,7 +233,7 @@ class _Demo:
         await self._out.line(("Try next", "bold"))
         if self._kept:
             await self._out.row(f"export {STORE_VARIABLE}={self._app.store_name}", indent=2)
-            await self._out.row(f"sessionlog show {session_id} --full", indent=2)
+            await self._out.row(f"sessionlog show {(await self._shown())(session_id)} --full", indent=2)
             await self._out.row("sessionlog audit", indent=2)
         else:
             await self._out.row(
@@ -241,9 +246,12 @@ class _Demo:
         if self._out.json:
             await self._out.object({"session_id": log.session_id, "head_hash": log.head_hash})
         else:
-            await self._out.row("made session ", (log.session_id, "cyan"))
+            await self._out.row("made session ", ((await self._shown())(log.session_id), "cyan"))
         async for record in self._store.read(log.session_id):
             await self._print(record)
+
+    async def _shown(self) -> ShownId:
+        return await self._app.shown_ids(self._store)
 
     async def _print(self, record: HashedEntry) -> None:
         await print_record(self._out, record, seq_chars=4)

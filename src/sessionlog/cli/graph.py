@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from .. import (
+    CorruptLog,
     Extension,
     FileStore,
     HashedEntry,
@@ -19,7 +20,8 @@ from .. import (
     SessionNotFound,
     SessionStart,
 )
-from .base import EXIT_FINDINGS, EXIT_GOOD, App, common_options, example, runs
+from .base import App, common_options, example, runs, tell_faults
+from .short_ids import ShownId
 from .summary import user_words
 from .text import counted, short
 
@@ -40,7 +42,7 @@ class Node:
     at_seq: int | None = None
     records: int = 0
     first_message: str = ""
-    fault: str | None = None
+    fault: SessionLogError | None = None
 
 
 @click.command(
@@ -55,11 +57,8 @@ async def graph(app: App) -> int:
     """
     async with app.open_store() as store:
         nodes = await read_graph(app, store)
-    await print_graph(app, nodes)
-    for node in nodes:
-        if node.fault is not None:
-            await app.out.note(f"sessionlog: {node.fault}")
-    return EXIT_FINDINGS if any(node.fault for node in nodes) else EXIT_GOOD
+        await print_graph(app, nodes, await app.shown_ids(store))
+    return await tell_faults(app, [node.fault for node in nodes if node.fault is not None])
 
 
 async def read_graph(app: App, store: FileStore) -> list[Node]:
@@ -143,10 +142,10 @@ def _take_fault(node: Node, error: SessionLogError) -> None:
     if isinstance(error, SessionNotFound):
         return  # gone since it was listed
     if node.fault is None:
-        node.fault = str(error)
+        node.fault = error
 
 
-async def print_graph(app: App, nodes: Sequence[Node]) -> None:
+async def print_graph(app: App, nodes: Sequence[Node], shown: ShownId) -> None:
     """Print the graph: an object for each session, or one tree for each that comes from no other."""
     if app.out.json:
         there = {node.session_id for node in nodes}
@@ -160,14 +159,14 @@ async def print_graph(app: App, nodes: Sequence[Node]) -> None:
                     "parent_in_store": None if node.parent is None else node.parent in there,
                     "at_hash": node.at_hash,
                     "at_seq": node.at_seq,
-                    "fault": node.fault,
+                    "fault": None if node.fault is None else str(node.fault),
                 }
             )
         return
     for branch, node in _tree(nodes):
         style = "bold red" if node.fault else "cyan"
         origin, rest = _describe(node)
-        await app.out.row((branch, "dim"), (node.session_id, style), (origin, "yellow"), rest=rest)
+        await app.out.row((branch, "dim"), (shown(node.session_id), style), (origin, "yellow"), rest=rest)
 
 
 def _tree(nodes: Sequence[Node]) -> Iterator[tuple[str, Node]]:
@@ -201,6 +200,8 @@ def _describe(node: Node) -> tuple[str, str]:
     if node.relation is not None:
         at = "" if node.at_hash is None else f" at {short(node.at_hash)}"
         origin = f"  {_VERBS[node.relation]}" + (at if node.at_seq is None else f" at {node.at_seq}")
-    count = counted(node.records, "record") if node.fault is None else "damaged"
+    count = counted(node.records, "record")
+    if node.fault is not None:
+        count = "damaged" if isinstance(node.fault, CorruptLog) else "cannot be read"
     words = f"  {node.first_message}" if node.relation is None else ""
     return origin, f"{', ' if origin else '  '}{count}{words}"

@@ -54,6 +54,11 @@ class Output:
         self._pending_chars = 0
         self._flushed_at = time.monotonic()
 
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal; ``None`` where lines may be of any length."""
+        return self._terminal().width if self.is_terminal else None
+
     async def object(self, value: object) -> None:
         """Print ``value`` as one line of JSON."""
         await self.json_text(msgspec.json.encode(value).decode())

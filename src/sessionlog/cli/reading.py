@@ -22,12 +22,13 @@ from .. import (
     StoreFailed,
     restore,
 )
-from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .base import App, common_options, example, runs, tell_faults
 from .completion import complete_session
 from .lookup import find_session
 from .output import Refused, Segment
 from .records import print_record
 from .selection import Seqs, make_selection, selection_options
+from .short_ids import ShownId, column
 from .summary import describe_config, summarize_item, user_words
 from .text import counted, one_line, short, utc
 
@@ -59,11 +60,7 @@ async def list_(app: App) -> int:
     """List the sessions, last written first."""
     async with app.open_store() as store:
         faults = await print_list(app, store)
-    for fault in faults:
-        await app.out.note(f"sessionlog: {fault}")
-    if any(isinstance(fault, CorruptLog) for fault in faults):
-        return EXIT_FINDINGS
-    return EXIT_WRONG_USE if faults else EXIT_GOOD
+    return await tell_faults(app, faults)
 
 
 @click.command(
@@ -159,7 +156,7 @@ async def restore_(app: App, session: str) -> None:
     async with app.open_store() as store:
         session_id = await find_session(store, session)
         state = await restore(store, session_id)
-    await print_state(app, session_id, state)
+        await print_state(app, session_id, state, await app.shown_ids(store))
 
 
 async def print_list(app: App, store: FileStore) -> list[CorruptLog | StoreFailed]:
@@ -168,14 +165,16 @@ async def print_list(app: App, store: FileStore) -> list[CorruptLog | StoreFaile
     session_ids = await store.list_sessions()
     if not session_ids:
         await app.out.note(f"there is no session in {app.store_name} yet")
-    elif not app.out.json:
-        await app.out.row((f"RECORDS  {'LAST WRITTEN':<16}  SESSION, FIRST MESSAGE", "bold"))
+    shown = await app.shown_ids(store)
+    width = column(map(shown, session_ids)) if app.out.is_terminal else 0
+    if session_ids and not app.out.json:
+        await app.out.row((f"RECORDS  {'LAST WRITTEN':<16}  {'SESSION':<{width}}  FIRST MESSAGE", "bold"))
     for session_id in session_ids:
         try:
             row = await _look_at(store, session_id)
         except SessionNotFound:
             continue  # gone since it was listed
-        await _print_row(app, row)
+        await _print_row(app, row, f"{shown(session_id):<{width}}")
         if row.fault is not None:
             faults.append(row.fault)
     return faults
@@ -230,7 +229,7 @@ async def _read_start(store: FileStore, row: _Listed) -> None:
                 return
 
 
-async def _print_row(app: App, row: _Listed) -> None:
+async def _print_row(app: App, row: _Listed, shown_id: str) -> None:
     records = 0 if row.head is None else row.head.seq + 1
     if app.out.json:
         await app.out.object(
@@ -248,13 +247,14 @@ async def _print_row(app: App, row: _Listed) -> None:
         return
     count: Segment = f"{records:>7,}"
     if row.fault is not None:
-        count = ("damaged" if isinstance(row.fault, CorruptLog) else "refused", "bold red")
+        count = ("damaged" if isinstance(row.fault, CorruptLog) else "      -", "bold red")
+    unreadable = f"cannot be read: {row.fault.reason}" if isinstance(row.fault, StoreFailed) else ""
     origin = "(fork) " if row.forked_from else "(compacted) " if row.compacted_from else ""
     await app.out.row(
         count,
         (f"  {utc(row.last_written_ms)[:16]}  ", "dim"),
-        (row.session_id, "cyan"),
-        rest=f"  {origin}{row.first_message}",
+        (shown_id, "cyan"),
+        rest=f"  {origin}{unreadable or row.first_message}",
     )
 
 
@@ -278,17 +278,17 @@ def state_object(session_id: SessionId, state: RestoredState) -> dict[str, objec
 
 
 async def print_state(
-    app: App, session_id: SessionId, state: RestoredState, *, items_shown: int = _RESTORE_SHOWS_ITEMS
+    app: App, session_id: SessionId, state: RestoredState, shown: ShownId, *, items_shown: int = _RESTORE_SHOWS_ITEMS
 ) -> None:
-    """Print a restored state, for people with the last ``items_shown`` items of the history."""
+    """Print a restored state, for people with ids as they are ``shown`` and the last ``items_shown`` items."""
     if app.out.json:
         await app.out.object(state_object(session_id, state))
         return
     head = "no record yet" if state.head is None else f"record {state.head.seq} ({short(state.head.hash)})"
-    rows = [("session", session_id), ("head", head)]
+    rows = [("session", shown(session_id)), ("head", head)]
     for verb, origin in (("forked", state.forked_from), ("compacted", state.compacted_from)):
         if origin is not None:
-            rows.append((f"{verb} from", f"{origin.session_id} at {short(origin.at_hash)}"))
+            rows.append((f"{verb} from", f"{shown(origin.session_id)} at {short(origin.at_hash)}"))
     rows.append(("config", describe_config(state.config)))
     if state.system_prompt is not None:
         rows.append(("system prompt", one_line(state.system_prompt, chars_max=_PROMPT_CHARS)))
@@ -300,10 +300,10 @@ async def print_state(
     ]
     for label, value in rows:
         await app.out.row((f"{label:<14}  ", "bold"), rest=value)
-    shown = state.history[-items_shown:]
-    if len(shown) < len(state.history):
-        await app.out.line((f"... {len(state.history) - len(shown):,} before these", "dim"), indent=2)
-    for item in shown:
+    last = state.history[-items_shown:]
+    if len(last) < len(state.history):
+        await app.out.line((f"... {len(state.history) - len(last):,} before these", "dim"), indent=2)
+    for item in last:
         await app.out.row(rest=summarize_item(item), indent=2)
     if state.dangling_tool_calls:
         unanswered = counted(len(state.dangling_tool_calls), "tool call")

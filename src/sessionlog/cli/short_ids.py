@@ -11,13 +11,12 @@ again::
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from itertools import pairwise, starmap
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
 from .. import SessionId
 
-ShownId: TypeAlias = Callable[[SessionId], str]
+ShownId: TypeAlias = Callable[[str], str]
 """How an id is shown: a :class:`ShortIds` on a terminal, ``str`` elsewhere."""
 _Pieces: TypeAlias = list[tuple[str, str]]
 """What joins a piece to the one before it, and the piece: ``[("", "8d924656-…"), ("-agent-", "a3f19c07")]``."""
@@ -54,23 +53,22 @@ def column(shown: Iterable[str]) -> int:
 class ShortIds:
     """The short form of every id of ``session_ids``, which are all that the store holds: call it with an id."""
 
-    def __init__(self, session_ids: Iterable[SessionId]) -> None:
-        """Compare the ids, in O(n log n)."""
-        self._pieces = {session_id: _split(session_id) for session_id in sorted(session_ids)}
-        self._ids = list(self._pieces)
-        self._chars = _chars_needed(self._pieces.values())
+    def __init__(self, session_ids: Iterable[str]) -> None:
+        """Sort the ids, and the names that stand in the same place: O(n log n)."""
+        self._ids = sorted(session_ids)
+        places: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for session_id in self._ids:
+            for before, joint, name in _places(session_id):
+                places[before, joint].add(name)
+        self._siblings = {place: sorted(names) for place, names in places.items()}
 
-    def __call__(self, session_id: SessionId) -> str:
+    def __call__(self, session_id: str) -> str:
         """Return the short form of ``session_id``; the whole of one that the store does not hold."""
-        pieces = self._pieces.get(session_id)
-        if pieces is None:
+        at = bisect_left(self._ids, session_id)
+        if self._ids[at : at + 1] != [session_id]:
             return session_id
-        cut: _Pieces = []
-        before = ""
-        for joint, name in pieces:
-            before += joint + name
-            cut.append((joint, _beginning(name, self._chars[before])))
-        base = pieces[0][1]
+        cut = [(joint, self._cut(before, joint, name)) for before, joint, name in _places(session_id)]
+        base = _split(session_id)[0][1]
         for chars in range(len(cut[0][1]), len(base) + 1):
             cut[0] = ("", _beginning(base, chars))
             text = "".join([joint + name for joint, name in cut])
@@ -78,7 +76,26 @@ class ShortIds:
                 return text
         return session_id
 
-    def _begins_no_other(self, text: str, session_id: SessionId) -> bool:
+    def add(self, session_id: str) -> None:
+        """Take in a session that was made since. Forms that were given out before may mean several from now on."""
+        at = bisect_left(self._ids, session_id)
+        if self._ids[at : at + 1] == [session_id]:
+            return
+        self._ids.insert(at, session_id)
+        for before, joint, name in _places(session_id):
+            names = self._siblings.setdefault((before, joint), [])
+            at = bisect_left(names, name)
+            if names[at : at + 1] != [name]:
+                names.insert(at, name)
+
+    def _cut(self, before: str, joint: str, name: str) -> str:
+        """Return as much of ``name`` as tells it from its siblings; all, where it is the beginning of one of them."""
+        names = self._siblings[before, joint]
+        at = bisect_left(names, name)
+        least = NAME_CHARS_MIN if joint else HEX_CHARS_MIN if _HEX.fullmatch(name) else WORD_CHARS_MIN
+        return _beginning(name, max(least, *(_shared_chars(name, one) + 1 for one in _neighbours(names, at)), 0))
+
+    def _begins_no_other(self, text: str, session_id: str) -> bool:
         """Tell whether all ids that begin with ``text`` are ``session_id`` and what was made from it."""
         first, end = bisect_left(self._ids, text), bisect_left(self._ids, text + _LAST)
         return first == end or (self._ids[first] == session_id and self._ids[end - 1].startswith(session_id))
@@ -89,6 +106,14 @@ def _split(text: str) -> _Pieces:
     numbered = _NUMBERED.fullmatch(base)
     first = [("", base)] if numbered is None else [("", numbered[1]), (numbered[2], numbered[3])]
     return first + list(zip(others[::2], others[1::2], strict=True))
+
+
+def _places(session_id: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each piece of an id: all that stands before it, what joins it to that, and the piece."""
+    before = ""
+    for joint, name in _split(session_id):
+        yield before, joint, name
+        before += joint + name
 
 
 def _abbreviated(pieces: _Pieces, ids: Iterable[SessionId]) -> list[SessionId]:
@@ -104,32 +129,15 @@ def _is_short_for(joint: str, name: str, piece: tuple[str, str]) -> bool:
     return piece[0] == joint and piece[1].startswith(name)
 
 
-def _chars_needed(ids: Iterable[_Pieces]) -> dict[str, int]:
-    """Return, for each id and each id that one was derived from, how much of its last piece tells it from the others.
-
-    One more than the piece has, where it is itself the beginning of another.
-    """
-    siblings: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for pieces in ids:
-        before = ""
-        for joint, name in pieces:
-            siblings[before, joint].add(name)
-            before += joint + name
-    needed = {}
-    for (before, joint), names in siblings.items():
-        ordered = sorted(names)
-        shared = [0, *starmap(_shared_chars, pairwise(ordered)), 0]
-        for name, left, right in zip(ordered, shared, shared[1:], strict=False):
-            least = NAME_CHARS_MIN if joint else HEX_CHARS_MIN if _HEX.fullmatch(name) else WORD_CHARS_MIN
-            needed[before + joint + name] = max(least, left + 1, right + 1)
-    return needed
-
-
 def _beginning(name: str, chars: int) -> str:
     """Return the first ``chars`` of ``name``, or more: it does not end in a hyphen."""
     while chars < len(name) and name[chars - 1] in "-_":
         chars += 1
     return name[:chars]
+
+
+def _neighbours(names: list[str], at: int) -> list[str]:
+    return names[max(0, at - 1) : at] + names[at + 1 : at + 2]
 
 
 def _shared_chars(one: str, other: str) -> int:
