@@ -51,7 +51,17 @@ def link_at(prev_hash: str | None, seq: int, entry: LogEntry, *, line_bytes_max:
     """Return the record that puts ``entry`` at position ``seq`` behind the record ``prev_hash``; as :func:`link`."""
     if (prev_hash is None) is not (type(entry) is SessionStart):
         raise InvalidEntry("session_start is the first record of a log, and only that")
-    payload = record_payload(prev_hash, seq, encode_entry(entry))
+    return link_encoded(prev_hash, seq, encode_entry(entry), line_bytes_max=line_bytes_max)
+
+
+def link_encoded(
+    prev_hash: str | None, seq: int, encoded: bytes, *, line_bytes_max: int = LINE_BYTES_MAX
+) -> HashedEntry:
+    """Return the record of an entry that :func:`encode_entry`, or :func:`encode_event_entry`, has encoded.
+
+    Raises :class:`InvalidEntry` for a first record that binds no session, and for a line that is too long.
+    """
+    payload = record_payload(prev_hash, seq, encoded)
     if len(payload) + HASHED_FROM > line_bytes_max:
         raise InvalidEntry(
             f"the record would be {len(payload) + HASHED_FROM} bytes long, more than the {line_bytes_max} of a line: "

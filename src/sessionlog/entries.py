@@ -262,6 +262,11 @@ def encode_entry(entry: LogEntry) -> bytes:
     return data
 
 
+def encode_event_entry(event: Any, *, ts: int) -> bytes:
+    """Return what :func:`encode_entry` does for an agent event that is JSON for sure: a decoder has just made it."""
+    return b'{"kind":"agent_event","ts":%d,"event":%b}' % (ts, _encode(event))
+
+
 def _check_free(value: object, name: str, data: bytes) -> None:
     """Check what equality after the round trip does not show of a free member: 64 bits, and the nesting depth.
 

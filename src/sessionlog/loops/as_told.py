@@ -31,6 +31,7 @@ from .conversion import from_items
 from .messages import AssistantMessage
 
 AS_TOLD: Final = "as_told"
+_REPEATING: Final = frozenset({"ToolExecutionEnd", "TurnEnd", "AgentEnd"})
 _Json: TypeAlias = dict[str, Any]
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -56,7 +57,9 @@ class _Turn:
         self.calls: dict[str, list[Any]] = {}
         """The content of the tools' ends, by call."""
 
-    def take_message(self, message: _Json) -> None:
+    def take_message(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            return
         if message.get("role") == "assistant":
             self.message = message
             return
@@ -136,23 +139,25 @@ class Told:
 
     def take(self, data: Any) -> None:
         """Take the JSON of an event in, with all that it says: filled, not shortened."""
-        match data:
-            case {"type": "AgentStart", "loop_id": str(loop_id)}:
-                self._messages.setdefault(loop_id, [])
-            case {"type": "TurnStart", "loop_id": str(loop_id)}:
-                self._turns[loop_id] = _Turn()
-            case {"type": "MessageEnd", "loop_id": str(loop_id), "message": dict(message)} if loop_id in self._turns:
-                self._turns[loop_id].take_message(message)
-            case {"type": "ToolExecutionEnd", "loop_id": str(loop_id), "tool_call_id": str(call_id)} if (
-                loop_id in self._turns
-            ):
-                result = data.get("result")
-                self._turns[loop_id].calls[call_id] = _listed(result.get("content")) if isinstance(result, dict) else []
-            case {"type": "TurnEnd", "loop_id": str(loop_id)}:
-                self._end_turn(loop_id, data)
-            case {"type": "AgentEnd", "loop_id": str(loop_id)}:
-                self._turns.pop(loop_id, None)
-                self._messages.pop(loop_id, None)
+        loop_id = data.get("loop_id") if isinstance(data, dict) else None
+        if not isinstance(loop_id, str):
+            return
+        kind = data.get("type")
+        turn = self._turns.get(loop_id)
+        if kind == "AgentStart":
+            self._messages.setdefault(loop_id, [])
+        elif kind == "TurnStart":
+            self._turns[loop_id] = _Turn()
+        elif kind == "MessageEnd" and turn is not None:
+            turn.take_message(data.get("message"))
+        elif kind == "ToolExecutionEnd" and turn is not None:
+            result = data.get("result")
+            turn.calls[_call_of(data)] = _listed(result.get("content")) if isinstance(result, dict) else []
+        elif kind == "TurnEnd":
+            self._end_turn(loop_id, data)
+        elif kind == "AgentEnd":
+            self._turns.pop(loop_id, None)
+            self._messages.pop(loop_id, None)
 
     def fill(self, data: Any) -> Any:
         """Return the JSON of an event with what it left out as told; any other as it is."""
@@ -169,7 +174,7 @@ class Told:
 
     def shorten(self, data: Any) -> Any:
         """Return the JSON of an event without what the log has told already; as it is if that is nothing."""
-        if not isinstance(data, dict) or AS_TOLD in data:
+        if not isinstance(data, dict) or data.get("type") not in _REPEATING or AS_TOLD in data:
             return data
         short = dict(data)
         turn = self._turn_of(data)

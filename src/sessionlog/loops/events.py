@@ -335,6 +335,13 @@ KnownEvent: TypeAlias = _RuntimeEvent | _RecorderEvent
 AgentEvent: TypeAlias = KnownEvent | UnknownEvent
 """Anything that an ``agent_event`` entry may hold."""
 
+
+class _Holder(msgspec.Struct):
+    """What msgspec knows of a struct it keeps; of a union it would find out anew at each conversion, in 0.1 ms."""
+
+    event: KnownEvent
+
+
 EVENT_TYPES: Final[Mapping[str, type]] = {struct.__name__: struct for struct in get_args(KnownEvent)}
 """The known events by their ``"type"``."""
 
@@ -355,7 +362,7 @@ def decode_event(data: Any) -> AgentEvent:
     object or has no ``type`` (under the type ``""``).
     """
     try:
-        event: AgentEvent = msgspec.convert(data, KnownEvent)
+        event: AgentEvent = msgspec.convert({"event": data}, _Holder).event
     except (ValueError, TypeError, RecursionError):
         members = dict(data) if isinstance(data, Mapping) else {}
         kind = members.pop("type", "")

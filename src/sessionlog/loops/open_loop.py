@@ -15,12 +15,13 @@ from .model import LoopEvent, LoopRecord, Turn
 class OpenLoop:
     """Grows one :class:`LoopRecord`."""
 
-    __slots__ = ("_inputs", "_next_sequence", "_request", "_turn", "record")
+    __slots__ = ("_ended", "_inputs", "_next_sequence", "_request", "_turn", "record")
 
     def __init__(self, record: LoopRecord) -> None:
         """Go on where the record's events end."""
         self.record: LoopRecord = record
         self._next_sequence = record.events[-1].sequence + 1 if record.events else 0
+        self._ended = {turn.index for turn in record.turns}
         self._turn: TurnStart | None = None
         self._inputs: list[AgentMessage] = []
         self._request: Any = None
@@ -38,7 +39,7 @@ class OpenLoop:
         """Begin a turn; one that was under way is dropped, one that is there already is left alone."""
         if self._turn is not None and self._turn.turn_index == event.turn_index:
             return
-        if self.record.get_turn(event.turn_index) is not None:
+        if event.turn_index in self._ended:
             return
         self._turn, self._inputs, self._request = event, [], None
 
@@ -60,6 +61,7 @@ class OpenLoop:
         if self._turn is None:
             return
         turn_id = TurnId(self.record.loop_id, self._turn.turn_index)
+        self._ended.add(turn_id.turn_index)
         answered = {m.tool_call_id for m in event.tool_results if isinstance(m, ToolResultMessage)}
         self.record.turns.append(
             Turn(

@@ -19,10 +19,11 @@ from typing import Any, Final, Protocol, TypeAlias
 import anyio
 import msgspec
 
-from ..chain import link_all
-from ..entries import FORMAT, AgentEventEntry, LogEntry, RequestConfig, SessionStart, encode_entry
+from ..chain import link_encoded
+from ..entries import FORMAT, AgentEventEntry, LogEntry, RequestConfig, SessionStart, encode_entry, encode_event_entry
 from ..errors import HeadConflict, InvalidEntry, SessionLogError, SessionNotFound
 from ..ids import EntryHash, Head, SessionId, is_session_id, now_ms
+from ..record import HashedEntry
 from ..store import Store, check_session_id
 from ..stores.memory import MemoryStore
 from .events import (
@@ -357,14 +358,18 @@ class SessionRecorder:
 
     async def _append(self, session_id: str, head: Head | None, events: Sequence[Any]) -> list[EntryHash]:
         ts = self._clock()
-        entries: list[LogEntry] = [AgentEventEntry(ts=ts, event=data) for data in events]
         if session_id in self._logs:
-            return await self._logs[session_id].append_all(entries)
+            return await self._logs[session_id].append_all([AgentEventEntry(ts=ts, event=data) for data in events])
+        encoded = [encode_event_entry(data, ts=ts) for data in events]
         if head is None:
-            entries.insert(
-                0, SessionStart(ts=ts, format=FORMAT, session_id=session_id, config=RequestConfig(), history=())
-            )
-        records = link_all(head, entries, line_bytes_max=self._store.line_bytes_max)
+            start = SessionStart(ts=ts, format=FORMAT, session_id=session_id, config=RequestConfig(), history=())
+            encoded.insert(0, encode_entry(start))
+        records: list[HashedEntry] = []
+        for one in encoded:
+            prev_hash, seq = (None, 0) if head is None else (head.hash, head.seq + 1)
+            record = link_encoded(prev_hash, seq, one, line_bytes_max=self._store.line_bytes_max)
+            records.append(record)
+            head = record.head
         await self._store.append(session_id, *records)
         self._heads[session_id] = records[-1].head
         return [record.hash for record in records]
