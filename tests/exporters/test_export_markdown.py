@@ -29,7 +29,7 @@ from sessionlog import (
     verify_chain,
 )
 from sessionlog.exporters import Omissions, export_jsonl, export_markdown
-from sessionlog.exporters.markdown import fenced, prose, quote
+from sessionlog.exporters.inert import fenced, prose, quote
 
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 HOSTILE = [
@@ -121,7 +121,7 @@ def test_a_fence_holds_whatever_is_in_it(lines: list[str]) -> None:
 def test_names_stay_on_one_line() -> None:
     assert prose("a\n# b") == r"a \# b"
     assert prose("1. x") == r"1\. x"
-    assert prose("see https://x") == "see https&#58;//x"
+    assert prose("see https://x") == "see `https://x`"
 
 
 @pytest.mark.anyio
@@ -164,9 +164,9 @@ async def test_a_fork_names_its_source_and_images_their_type() -> None:
     await fork.save_delta([system_message("noted")])
     omitted = Omissions()
     lines = [line async for line in export_markdown(store, fork.session_id, omitted)]
-    assert f"Forked from {log.session_id} at {at}." in lines
+    assert f"Forked from `{log.session_id}` at {at}." in lines
     assert r"> (image image/\<b\>)" in lines
-    assert r"*The run ended: error: \<i\>*" in lines
-    assert r"*Model: m\**" in lines
+    assert r"*The run ended:* error: \<i\>" in lines
+    assert r"*Model:* m\*" in lines
     assert "*Put in by a hook:*" in lines
     assert dict(omitted) == {"image: left out, its type is there": 1}

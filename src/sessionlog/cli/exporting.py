@@ -47,10 +47,10 @@ _BUFFER_BYTES: Final = 256 * 1024
 async def export(app: App, session: str, format_: str, output: Path | None) -> None:
     """Write a session in another form.
 
-    jsonl: its records as they are; the copy verifies. markdown: to read; nothing in it acts as HTML. openai, anthropic:
-    the body of a request to the Chat Completions or the Messages API, in one JSON object, ready to be sent with the
-    definitions of the tools. phi-core: its loops, as one document that "import phi-core" reads. What a format cannot
-    say is told on standard error.
+    jsonl: its records as they are; the copy verifies. markdown: to read; no text of the log acts as markup. openai,
+    anthropic: the body of a request to the Chat Completions or the Messages API, in one JSON object, ready to be sent
+    with the definitions of the tools. phi-core: its loops, as one document that "import phi-core" reads. What a format
+    cannot say is told on standard error.
     """
     from ..exporters import Omissions  # noqa: PLC0415 - `list` need not wait for it
 
