@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "cli.md"
 COMMAND = "python docs/build_cli.py"
 BEGIN = "<!-- built from the parser -->"
 END = "<!-- written by hand -->"
-COMMON = {"--store", "--json", "--full-ids", "--help"}
+COMMON = {"--store", "--json", "--full-ids", "--debug", "--help"}
 """Options that every command has: told once, at the top of the page."""
 
 

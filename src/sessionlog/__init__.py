@@ -275,8 +275,15 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
+__version__: str
+"""The version of the installed package; ``"0+unknown"`` when it runs from a source tree that is not installed."""
+
+
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562), so that a program pays for the parts that it takes."""
+    if name == "__version__":
+        globals()[name] = _installed_version()
+        return globals()[name]
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -286,4 +293,12 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _installed_version() -> str:
+    metadata = import_module("importlib.metadata")
+    try:
+        return str(metadata.version(__name__))
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

@@ -103,7 +103,7 @@ class LogState(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What checking a log found; never a bare boolean.
 
     ``record_count`` and ``head`` are those of the valid records at the front, up to ``valid_bytes``. For

@@ -83,9 +83,11 @@ class HashedEntry(msgspec.Struct, eq=False, gc=False):
         return hash(self.hash)
 
     def __repr__(self) -> str:
-        """Show position, hash and kind."""
-        entry = self.line[HASHED_FROM : HASHED_FROM + 160].decode("utf-8", "replace")
-        return f"HashedEntry(seq={self.seq}, hash={self.hash[:12]}…, {entry!r})"
+        """Show position, kind, hash and size, and nothing of what the entry says."""
+        envelope = ENVELOPE.match(self.line)
+        after = b"" if envelope is None else self.line[envelope.end() :][:40]
+        kind = after.partition(b'"')[0].decode("utf-8", "replace")
+        return f"HashedEntry(seq={self.seq}, kind={kind!r}, hash={self.hash!r}, {len(self.line)} bytes)"
 
 
 def hash_payload(payload: bytes | memoryview) -> EntryHash:

@@ -34,7 +34,7 @@ from .items import Item, ToolCall, ToolResult
 from .record import HashedEntry
 
 
-@dataclass
+@dataclass(repr=False)
 class RestoredState:
     """What a session's log says as of its last folded record."""
 
@@ -51,6 +51,16 @@ class RestoredState:
     compacted_from: SessionOrigin | None = None
     title: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Show the head and how much there is of everything, and nothing of what was said."""
+        origin = self.forked_from or self.compacted_from
+        source = "" if origin is None else f", from {origin.session_id!r} at {origin.at_hash!r}"
+        return (
+            f"RestoredState(head={self.head!r}, {len(self.history)} history items, turn_count={self.turn_count}, "
+            f"{len(self.dangling_tool_calls)} dangling tool calls, "
+            f"last_run_interrupted={self.last_run_interrupted}{source})"
+        )
 
     @property
     def head_hash(self) -> EntryHash | None:

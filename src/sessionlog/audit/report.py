@@ -12,7 +12,7 @@ FINDINGS_MAX: Final = 100
 """A report lists this many findings of meaning; one more then says how many there are beyond them."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """One fault: of which session, what kind, in which record, in words.
 
     ``seq`` is the record's 0-based position, ``line`` its 1-based line, ``offset`` the byte at which that line starts;
@@ -27,7 +27,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """What a check of one session found: the state of its chain, and every fault, that of the chain first.
 
     A log that cannot be read has no findings: its verdict is ``unreadable``, with the reason.

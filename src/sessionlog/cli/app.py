@@ -4,6 +4,7 @@ Exit status: 0 good, 1 findings (a broken log), 2 wrong use or something that is
 of standard output has gone.
 """
 
+import logging
 import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
@@ -11,10 +12,14 @@ from typing import Any, Final
 
 import click
 
+import sessionlog
+
 from .. import CorruptLog, EntryNotFound, SessionLogError, SessionNotFound
 from .base import EXIT_BROKEN_PIPE, EXIT_FINDINGS, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_WRONG_USE, common_options, example
 from .output import silence_stdout
 from .text import safe
+
+_logger = logging.getLogger("sessionlog.cli")
 
 _COMMANDS: Final = {
     "append": "writing",
@@ -106,7 +111,8 @@ class Program(click.Group):
 def tell(error: BaseException) -> int:
     """Print ``error`` to standard error, in one line that says what to do; return the exit status.
 
-    In Python's development mode (``python -X dev``) an error that is nobody's fault but ours comes with its traceback.
+    With ``--debug`` its traceback comes first. In Python's development mode (``python -X dev``) an internal error is
+    raised.
     """
     match error:
         case click.Abort():
@@ -123,6 +129,7 @@ def tell(error: BaseException) -> int:
             if sys.flags.dev_mode:
                 raise error
             message = f"internal error, please report it: {type(error).__name__}: {error}"
+    _logger.debug("%s", type(error).__name__, exc_info=error)
     click.echo(f"sessionlog: {safe(message)}", err=True)
     return EXIT_FINDINGS if isinstance(error, CorruptLog) else EXIT_WRONG_USE
 
@@ -149,12 +156,7 @@ def _message(error: click.ClickException | SessionLogError | OSError) -> str:
 def _print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - nothing else needs it
-
-    try:
-        click.echo(f"sessionlog {version('sessionlog')}")
-    except PackageNotFoundError:
-        click.echo("sessionlog (run from its source)")
+    click.echo(f"sessionlog {sessionlog.__version__}")
     context.exit()
 
 

@@ -13,6 +13,7 @@ import anyio
 import click
 
 from .. import CorruptLog, FileStore, SessionLogError, Store
+from .debugging import log_to_stderr
 from .output import Output, Refused, silence_stdout
 from .short_ids import ShortIds, ShownId
 
@@ -105,7 +106,14 @@ def common_options(command: AnyCommand) -> AnyCommand:
     full_ids_option = click.option(
         "--full-ids", is_flag=True, expose_value=False, callback=_set_full_ids, help="Do not shorten ids on a terminal."
     )
-    return store_option(json_option(full_ids_option(command)))
+    debug_option = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Tell on standard error what was opened, repaired and retried, and where an error came from.",
+    )
+    return store_option(json_option(full_ids_option(debug_option(command))))
 
 
 def runs(body: Callable[Concatenate[App, P], Awaitable[int | None]]) -> Callable[P, int]:
@@ -162,6 +170,11 @@ def _set_json(context: click.Context, _option: click.Parameter, value: bool) -> 
 def _set_full_ids(context: click.Context, _option: click.Parameter, value: bool) -> None:
     settings = context.ensure_object(Settings)
     settings.full_ids = settings.full_ids or value
+
+
+def _set_debug(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        log_to_stderr()
 
 
 def _set_store(context: click.Context, _option: click.Parameter, value: str | None) -> None:

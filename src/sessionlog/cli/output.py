@@ -7,6 +7,7 @@ terminal. Standard output is written with aiofiles, in pieces: the loop does not
 not cost a thread hop.
 """
 
+import logging
 import os
 import sys
 import time
@@ -111,8 +112,11 @@ class Output:
 
     @contextmanager
     def progress(self, what: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-        """Show a bar on standard error while the block runs, if that is a terminal; call the result to advance it."""
-        if sys.stderr is None or not sys.stderr.isatty():
+        """Show a bar on standard error while the block runs, if that is a terminal; call the result to advance it.
+
+        With ``--debug`` there is none: lines come from any thread, and would break it.
+        """
+        if sys.stderr is None or not sys.stderr.isatty() or logging.getLogger("sessionlog").isEnabledFor(logging.DEBUG):
             yield lambda _: None
             return
         self._progress = progress = _progress(in_bytes=in_bytes)

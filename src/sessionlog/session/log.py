@@ -1,5 +1,6 @@
 """One open session: the log that a runtime appends to."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -30,6 +31,8 @@ from .mutex import Mutex
 from .restoring import state_at
 from .start import SessionStartState, start_entry, start_state
 
+_logger = logging.getLogger("sessionlog.session")
+
 OnConflict: TypeAlias = Literal["raise", "fork"]
 Clock: TypeAlias = Callable[[], int]
 
@@ -58,6 +61,10 @@ class SessionLog:
         self._clock = clock
         self._line_bytes_max = store.line_bytes_max
         self._turn = Mutex()
+
+    def __repr__(self) -> str:
+        """Show the session, the head that this writer knows, and the store."""
+        return f"SessionLog({self._session_id!r}, {self._head!r}, {self._store!r})"
 
     @property
     def session_id(self) -> SessionId:
@@ -223,5 +230,6 @@ class SessionLog:
         start = start_entry(session_id, state, ts=self._clock(), forked_from=forked_from)
         records = self._link(None, (start, *entries))
         await self._store.create_session(session_id, records)
+        _logger.info("session %s: another writer appended first, going on as %s", self._session_id, session_id)
         self._session_id, self._head = session_id, records[-1].head
         return records

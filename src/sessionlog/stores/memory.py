@@ -28,6 +28,10 @@ class MemoryStore:
         self._grown: dict[str, anyio.Event] = {}
         self._closed = False
 
+    def __repr__(self) -> str:
+        """Show how much is in it."""
+        return f"MemoryStore({len(self._logs)} sessions{', closed' if self._closed else ''})"
+
     @property
     def line_bytes_max(self) -> int:
         """The longest record line that this store takes."""

@@ -10,6 +10,7 @@ files with more than one hard link; readers refuse symlinks and whatever is no r
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import stat
@@ -19,6 +20,8 @@ from typing import Final
 from ...errors import CorruptLog, Damage, SessionNotFound, StoreFailed
 from ...ids import SessionId
 from .system import System
+
+logger: Final = logging.getLogger("sessionlog.stores.file")
 
 LOG_SUFFIX: Final = ".jsonl"
 TRACE_SUFFIX: Final = ".trace.jsonl"
@@ -104,6 +107,7 @@ class Layout:
             raise store_failed(error, path, "cannot make the log") from error
         try:
             self._system.fchmod(fd, 0o600)
+            logger.debug("%s: made", path)
             return fd, self._system.fstat(fd)
         except OSError as error:
             self.close(fd)
@@ -159,6 +163,7 @@ class Layout:
         if not stat.S_ISREG(status.st_mode):
             self.close(fd)
             raise _not_a_log(session_id, "it is no regular file")
+        logger.debug("%s: opened", path)
         return fd, status
 
 

@@ -15,7 +15,7 @@ from ...errors import HeadConflict, SessionExists, SessionLogError, StoreFailed
 from ...ids import Head
 from ...record import HashedEntry
 from .commit import Commit, Fate
-from .layout import Layout, store_failed
+from .layout import Layout, logger, store_failed
 from .log_file import LogFile
 from .system import System
 
@@ -259,6 +259,7 @@ class OpenLogs:
         reason = "the flush failed, so what is on the disk is unknown: close the store, open it again and read the log"
         failure = store_failed(cause, log.path, reason, poisoned=True)
         failure.__cause__ = cause
+        logger.info("%s", failure)
         self._poisoned[log.session_id] = failure
         log.spent = True
         return failure

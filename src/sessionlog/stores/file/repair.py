@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from .layout import Layout, store_failed
+from .layout import Layout, logger, store_failed
 from .spans import CHUNK_BYTES, append_span, read_span
 from .system import System
 
@@ -30,6 +30,7 @@ def cut_tail(system: System, layout: Layout, fd: int, session_id: str, *, end: i
     set_aside(system, layout, fd, session_id, end=end, size=size)
     system.ftruncate(fd, end)
     _flush(partial(system.flush, fd), layout, session_id)
+    logger.info("%s: set %d bytes from byte %d on aside", layout.log_path(session_id), size - end, end)
 
 
 def set_aside(system: System, layout: Layout, fd: int, session_id: str, *, end: int, size: int) -> str:

@@ -27,7 +27,7 @@ from . import cancellation
 from .commit import Commit, Fate
 from .follow import Appended, Growth
 from .group import GroupCommit
-from .layout import Layout, store_failed
+from .layout import Layout, logger, store_failed
 from .open_logs import OpenLogs
 from .reading import LogReader, RawReader, settled_status
 from .system import System
@@ -84,6 +84,10 @@ class FileStore:
         self._appended = Appended()
         self._pid = os.getpid()
         self._closed = False
+
+    def __repr__(self) -> str:
+        """Show where the sessions are, and how durable an append is."""
+        return f"FileStore({os.fspath(self._root)!r}, {self._durability!r}{', closed' if self._closed else ''})"
 
     @property
     def root(self) -> Path:
@@ -261,7 +265,9 @@ class FileStore:
             if commit.fate is Fate.DONE:
                 break
             now = anyio.current_time()
-            deadline = now + self._lock_wait_s if deadline is None else deadline
+            if deadline is None:
+                deadline = now + self._lock_wait_s
+                logger.debug("session %s: locked by another writer, waiting", commit.session_id)
             if now >= deadline:
                 raise SessionLocked(commit.session_id, waited_s=self._lock_wait_s)
             await anyio.sleep(min(pause, deadline - now))
