@@ -306,8 +306,8 @@ async def test_a_file_that_goes_on_after_it_was_whole_ends_nothing_twice(tmp_pat
     assert len(ends) == len(set(ends)) == 2
 
 
-async def test_what_no_record_can_hold_is_left_out_of_the_events(tmp_path: Path) -> None:
-    """An integer past 64 bits in a call, and two long answers in one turn: the entries have them, the turn is there."""
+async def test_what_no_record_can_hold_is_told_by_the_entries(tmp_path: Path) -> None:
+    """An integer past 64 bits in a call, and two long answers in one turn: the turn has them all the same."""
     script = Transcript()
     script.user("go")
     script.calls("c1", "m1")
@@ -322,11 +322,12 @@ async def test_what_no_record_can_hold_is_left_out_of_the_events(tmp_path: Path)
     report = await import_file(store, path)
     loop: LoopRecord = (await load_session(store, SessionId(SID))).loops[0]
     assert [message.content for message in loop.turns[0].tool_results if isinstance(message, ToolResultMessage)] == [
-        [],
-        [],
+        [Text("x" * 300_000)],
+        [Text("y" * 300_000)],
     ]
     assert loop.turn_count == 2
-    assert (loop.status, loop.messages) == (LoopStatus.COMPLETED, [])
+    assert loop.status is LoopStatus.COMPLETED
+    assert loop.messages == [message for turn in loop.turns for message in turn.all_messages]
     assert report.not_understood == []
 
 

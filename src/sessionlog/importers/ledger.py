@@ -25,6 +25,7 @@ from ..entries import (
     UserInput,
 )
 from ..ids import Head, SessionId
+from ..loops.as_told import Told
 from ..store import Store
 from .loop_events import EarlyEnds
 from .report import NotUnderstood
@@ -96,6 +97,8 @@ class Ledger:
     """Objects of which a commit that was killed left the first records: how many, those left out that follow from the
     state (usage, configuration), and the history's length before them."""
     early: EarlyEnds = field(default_factory=EarlyEnds)
+    told: Told = field(default_factory=Told)
+    """What the log has told of its loops: what its next events need not say again."""
     _started_ms: int | None = None
     _expected: list[tuple[int, int]] = field(default_factory=list)
     _usage: list[tuple[str, tuple[int, int, int, int]]] = field(default_factory=list)
@@ -201,6 +204,7 @@ async def read_ledger(store: Store, session_id: SessionId, format_name: str) -> 
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
             ledger.take(record.entry, record.head)
+            ledger.told.take_stored(record.entry)
     return None if ledger.head is None else ledger
 
 

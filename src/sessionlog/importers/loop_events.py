@@ -12,7 +12,7 @@ from the log, says what was ended: answers that come late are then the input of 
 message begins another loop.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -407,6 +407,16 @@ class LoopEvents:
                 timestamp=_time(loop.last_ms),
             )
         )
+
+
+def parted(events: Sequence[AgentEvent]) -> tuple[Sequence[AgentEvent], Sequence[AgentEvent]]:
+    """Return what begins a turn, or ends one before it, and what comes in it.
+
+    The first stands in front of the entries of the object that proves it: what those say is said in that turn.
+    """
+    begins = [place for place, event in enumerate(events) if isinstance(event, TurnStart | MessageEnd)]
+    at = begins[-1] + 1 if begins else 0
+    return events[:at], events[at:]
 
 
 def bare(event: AgentEvent) -> AgentEvent:

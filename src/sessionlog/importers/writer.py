@@ -27,12 +27,12 @@ from ..entries import (
 from ..errors import InvalidEntry
 from ..ids import Head, SessionId
 from ..items import Item
-from ..loops import AgentEvent, SpawnLinked, encode_event, scope_of
+from ..loops import AgentEvent, SpawnLinked, decode_event, encode_event, scope_of
 from ..session import SessionLog, state_at
 from ..store import Store
 from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
 from .lines import Found
-from .loop_events import LoopEvents, bare, due_links
+from .loop_events import LoopEvents, bare, due_links, parted
 from .plan import Plan, PlannedSession
 from .protocol import Format, Transcript
 from .survey import RECORD_OVERHEAD_BYTES
@@ -280,14 +280,15 @@ class SessionWriter:
         self._config, self._history_len = start.config, len(start.history)
 
     async def _write(self, piece: Piece) -> None:
-        entries = self._take_due(piece.ordinal)
+        opening, later = parted(self._events_of(piece))
+        entries = self._take_due(piece.ordinal) + self._event_entries(opening, ts=piece.ts)
         written, history_before = self._ledger.torn.pop(piece.ordinal, (0, self._history_len))
         if piece.ordinal in self._run.message_starts:
             self._history_before[piece.ordinal] = history_before
         if not piece.left_out:
             entries += self._entries_of(piece)
             entries += self._take_due(piece.ordinal + 0.5)
-        entries += self._event_entries(self._events_of(piece), ts=piece.ts)
+        entries += self._event_entries(later, ts=piece.ts)
         entries = entries[written:]  # the rest of an object that a killed commit began
         self._counts.append((piece.ordinal, len(entries)))
         await self._keep(entries, size=len(piece.found.raw))
@@ -348,24 +349,37 @@ class SessionWriter:
         return self.loops.take(told, piece.ordinal, ts=piece.ts, spawn=spawn)
 
     def _event_entries(self, events: Iterable[AgentEvent], *, ts: int) -> list[LogEntry]:
-        return [self._event_entry(event, ts=ts) for event in events]
+        return [AgentEventEntry(ts=ts, event=encode_event(event)) for event in events]
 
-    def _event_entry(self, event: AgentEvent, *, ts: int) -> AgentEventEntry:
-        """Return the event's entry; what no record can hold of it is left out: the line's own entries have it."""
-        entry = AgentEventEntry(ts=ts, event=encode_event(event))
+    def _as_told(self, entry: LogEntry) -> LogEntry:
+        """Return the next entry of the log as it is written: an event without what the log has told already.
+
+        What no record can hold of an event is left out as well: the line's own entries have it.
+        """
+        told = self._ledger.told
+        if not isinstance(entry, AgentEventEntry):
+            told.take_entry(entry)
+            return entry
+        kept = AgentEventEntry(ts=entry.ts, event=told.shorten(entry.event))
+        if self._fits(kept):
+            told.take(entry.event)
+            return kept
+        kept = AgentEventEntry(ts=entry.ts, event=encode_event(bare(decode_event(entry.event))))
+        told.take(kept.event)
+        return kept
+
+    def _fits(self, entry: LogEntry) -> bool:
         try:
-            if len(encode_entry(entry)) + RECORD_OVERHEAD_BYTES <= self._run.store.line_bytes_max:
-                return entry
+            return len(encode_entry(entry)) + RECORD_OVERHEAD_BYTES <= self._run.store.line_bytes_max
         except (InvalidEntry, ValueError, OverflowError):
-            pass
-        return AgentEventEntry(ts=ts, event=encode_event(bare(event)))
+            return False
 
     async def _keep(self, entries: list[LogEntry], *, size: int) -> None:
         for entry in entries:
             self._history_len += history_items(entry)
             if isinstance(entry, ConfigChanged):
                 self._config = entry.config
-        self._entries += entries
+        self._entries += map(self._as_told, entries)
         self._size += size
         if len(self._entries) >= BATCH_ENTRIES or self._size >= BATCH_BYTES:
             await self.commit()

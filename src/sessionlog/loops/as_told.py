@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from ..entries import AssistantItems, LogEntry, ToolResults
+from ..entries import AgentEventEntry, AssistantItems, LogEntry, ToolResults
 from ..items import Item, ToolResult
 from .conversion import from_items
 from .messages import AssistantMessage
@@ -136,6 +136,15 @@ class Told:
         elif isinstance(entry, ToolResults):
             for turn in self._turns.values():
                 turn.answers.update((item.call_id, item) for item in entry.items if isinstance(item, ToolResult))
+
+    def take_stored(self, entry: LogEntry) -> Any:
+        """Take an entry of the log in; of an event, return the JSON with all that it says."""
+        if not isinstance(entry, AgentEventEntry):
+            self.take_entry(entry)
+            return None
+        data = self.fill(entry.event)
+        self.take(data)
+        return data
 
     def take(self, data: Any) -> None:
         """Take the JSON of an event in, with all that it says: filled, not shortened."""

@@ -330,12 +330,9 @@ def fold_record(fold: SessionFold | None, record: HashedEntry) -> SessionFold:
     if fold is None:
         start = entry if isinstance(entry, SessionStart) else None
         fold = SessionFold("") if start is None else SessionFold(start.session_id, made_at=_time_of(start.ts))
+    event = fold.told.take_stored(entry)
     if isinstance(entry, AgentEventEntry):
-        data = fold.told.fill(entry.event)
-        fold.told.take(data)
-        fold.apply(decode_event(data))
-    else:
-        fold.told.take_entry(entry)
+        fold.apply(decode_event(event))
     return fold
 
 
