@@ -97,9 +97,9 @@ class Cli:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of child processes: no colours, no store by accident."""
+    """The environment of child processes: no colours, no store by accident, no pager that waits for a key."""
     kept = {name: value for name, value in os.environ.items() if name not in ("SESSIONLOG_STORE", "FORCE_COLOR")}
-    return {**kept, **more}
+    return {**kept, "PAGER": "", **more}
 
 
 def json_lines(objects: Iterable[object]) -> str:

@@ -90,8 +90,8 @@ class Terminal:
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Start ``command`` with ``env`` beside the usual environment; ``before`` runs in the new process first."""
-        variables = environment(**{"TERM": "xterm-256color", **env})
-        for name in {"COLUMNS", "LINES", "NO_COLOR", "PAGER"} - env.keys():
+        variables = environment(**{"TERM": "xterm-256color", "PAGER": "", **env})
+        for name in {"COLUMNS", "LINES", "NO_COLOR", "LESS"} - env.keys():
             variables.pop(name, None)
         self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
@@ -126,8 +126,12 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Read until ``text`` stands on the terminal. Fails when the program ends without it."""
+        self.wait_for_count(text, 1)
+
+    def wait_for_count(self, text: str, count: int) -> None:
+        """Read until ``text`` stands in ``count`` lines of the terminal, as :meth:`wait_for`."""
         deadline = time.monotonic() + TIMEOUT_S
-        while not any(text in line for line in self.lines):
+        while sum(text in line for line in self.lines) < count:
             assert time.monotonic() < deadline, f"{text!r} did not come: {self.lines}"
             assert self._read(deadline), f"the program ended without {text!r}: {self.lines}"
 

@@ -298,41 +298,6 @@ def test_parquet_has_a_row_a_record(busy: Cli, tmp_path: Path) -> None:
 # --- log
 
 
-def test_log_reads_as_a_conversation(busy: Cli) -> None:
-    """Turns, what was said on a line each, calls with their results below them."""
-    busy.append("busy", user("Thanks"), assistant("Welcome."))
-    lines = busy("log", "busy").lines
-    text = "\n".join(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  [0-9a-f]{8}", "TIME", line) for line in lines)
-    assert (
-        text
-        == """session    busy
-config     model Mend the tests please
-
-Turn 1  TIME
-user       Mend the tests please
-assistant  (thinking) Mend the tests please
-           Mend the tests please
-           -> Bash {"command":"ls"}
-              2.5 s  (2 lines) one two
-           -> Read {"command":"ls"}
-              failed: 2.5 s  (2 lines) Mend the tests please
-           -> Bash {"command":"ls"}
-              no result
-hook       Mend the tests please
-run        error, interrupted: Mend the tests please
-
-Turn 2  TIME
-user       Thanks
-assistant  Welcome."""
-    )
-
-
-def test_log_full_has_all_of_it(busy: Cli) -> None:
-    lines = busy("log", "busy", "--full").lines
-    assert "             please" in lines
-    assert "             two" in lines
-
-
 def test_log_json_gives_the_items_with_their_records(busy: Cli) -> None:
     objects = busy("log", "busy", "--json").objects
     assert [one["item"]["type"] for one in objects][:3] == ["message", "reasoning", "message"]
@@ -345,7 +310,7 @@ def test_log_of_a_fork_does_not_repeat_its_source(busy: Cli) -> None:
     lines = busy("log", forked).lines
     assert any(line.startswith("fork of    busy at ") for line in lines)
     assert "           6 items taken over" in lines
-    assert "tool       <- late" in lines
+    assert lines[-1] == "tool       <- late"
 
 
 def test_log_shows_a_result_that_comes_much_later(run: Cli) -> None:

@@ -1,6 +1,6 @@
-"""A tool call's arguments on one line, as people read them rather than as JSON."""
+"""A tool call's arguments as people read them rather than as JSON: on one line, or whole."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,25 @@ def arguments_line(arguments: Any) -> str:
     return ", ".join(f"{name}: {_word(one)}" for name, one in value.items())
 
 
+def argument_lines(arguments: str) -> Iterator[str]:
+    """Yield all of a call's ``arguments``: a line for each member, text of several lines below its name."""
+    value = _parsed(arguments)
+    if not isinstance(value, Mapping):
+        yield from _lines(value)
+        return
+    for name, one in value.items():
+        first, *others = _lines(one)
+        if others:
+            yield f"{name}:"
+            yield from (f"  {line}" for line in (first, *others))
+        else:
+            yield f"{name}: {first}"
+
+
+def _lines(value: Any) -> list[str]:
+    return _text(value).replace("\r\n", "\n").expandtabs(4).split("\n")
+
+
 def _parsed(text: str) -> Any:
     try:
         value = msgspec.json.decode(text)
@@ -33,5 +52,8 @@ def _parsed(text: str) -> Any:
 
 
 def _word(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return one_line(text, chars_max=_VALUE_CHARS_MAX)
+    return one_line(_text(value), chars_max=_VALUE_CHARS_MAX)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

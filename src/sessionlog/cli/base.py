@@ -140,17 +140,20 @@ async def _run(settings: Settings, body: Callable[[App], Awaitable[int | None]])
     failure: Exception | None = None
     interrupted = False
 
-    async def cancel_on_interrupt(scope: anyio.CancelScope) -> None:
+    scope = anyio.CancelScope()
+
+    async def cancel_on_interrupt() -> None:
         nonlocal interrupted
-        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:  # to the end: a second Ctrl-C breaks no clean-up
             async for _ in signals:
                 interrupted = True
                 scope.cancel()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(cancel_on_interrupt, group.cancel_scope)
+        group.start_soon(cancel_on_interrupt)
         try:
-            status = await body(app)
+            with scope:
+                status = await body(app)
         except Exception as error:  # noqa: BLE001 - told by the caller, as it is and not in a group
             failure = error
         group.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""``log``: a session as people read it: turns, messages, tool calls folded with their results.
+"""``log``: a session as people read it: what people and the model said whole, and what tools did in a few lines.
 
 Streamed: what waits is a call whose result has not come, with what stands behind it, up to a bound.
 """
@@ -27,21 +27,31 @@ from .. import (
     ToolCall,
     ToolResult,
     ToolResults,
-    TurnEnd,
     UserInput,
+    system_message,
 )
+from .arguments import argument_lines, arguments_line
 from .base import App, common_options, example, runs
 from .completion import complete_session
 from .lookup import find_session
+from .markdown import markdown_lines
 from .output import Segment
-from .summary import describe_config, describe_items, message_text
+from .pager import paged, pager_option
+from .summary import describe_config, message_text
 from .text import counted, duration, one_line, safe, short, utc
 
 WAITING_MAX: Final = 256
 """Of more lines than this none waits for the result of a call before them."""
-_CHARS_MAX: Final = 240
+RESULT_LINES: Final = 4
+"""So many lines are shown of what a tool answered, and of a prompt of the system's, unless with ``--full``."""
+THINKING_CHARS: Final = 140
+"""So much is shown of the model's thinking: two lines of a terminal."""
+_LINE_CHARS_MAX: Final = 240
+"""Where no terminal crops them, the lines of calls and results are cut here."""
 _NAME_CHARS_MAX: Final = 40
+_INDENT_MAX: Final = 24
 _LABEL_CHARS: Final = 9
+_MARGIN: Final = " " * (_LABEL_CHARS + 2)
 _STYLES: Final = {"user": "bold green", "assistant": "bold blue", "system": "bold yellow"}
 
 
@@ -61,24 +71,26 @@ class _Row:
         return isinstance(self.item, ToolCall) and self.result is None
 
 
-@click.command("log", epilog=example("sessionlog log 0190163d", "sessionlog log 0190163d --full | less"))
+@click.command("log", epilog=example("sessionlog log 0190163d", "sessionlog log 0190163d --full --no-pager"))
 @click.argument("session", metavar="ID", shell_complete=complete_session)
-@click.option("--full", is_flag=True, help="Print messages, calls and results whole.")
+@click.option("--full", is_flag=True, help="Print calls, results and thinking whole, too.")
+@pager_option
 @common_options
 @runs
-async def log(app: App, session: str, full: bool) -> None:
+async def log(app: App, session: str, *, full: bool, pager: bool) -> None:
     """Read a session as a conversation.
 
-    Turn by turn: who said what, each on a line as wide as the terminal, and each tool call with its result below it.
-    Records that are no part of the conversation are left out: 'show' has them. --json gives an object for each item,
-    with the record that it is from.
+    Turn by turn: what people and the model said whole, each tool call on a line with the beginning of its result below
+    it. Records that are no part of the conversation are left out: 'show' has them. A terminal shows it in $PAGER, or
+    else in less. --json gives an object for each item, with the record that it is from.
     """
     async with app.open_store() as store:
         session_id = await find_session(store, session)
         if app.out.json:
             await _print_objects(app, store, session_id)
-        else:
-            await _Reader(app, full=full).read(store, session_id)
+            return
+        reader = _Reader(app, full=full)
+        await paged(app.out, lambda: reader.read(store, session_id), wanted=pager)
 
 
 class _Reader:
@@ -91,6 +103,8 @@ class _Reader:
         self._calls: dict[str, deque[_Row]] = {}
         self._turn = 0
         self._label = ""
+        self._last: type[Item] | None = None
+        """What was printed last; ``None``: no item, or a turn's heading."""
 
     async def read(self, store: Store, session_id: SessionId) -> None:
         async with aclosing(store.read(session_id)) as records:
@@ -102,21 +116,25 @@ class _Reader:
         entry = record.entry
         if isinstance(entry, UserInput):
             await self._release(all_=True)
-            self._turn += 1
-            await self._app.out.line()
-            await self._app.out.row(
-                (f"Turn {self._turn}", "bold"), f"  {utc(entry.ts)}  ", (short(record.hash), "yellow")
-            )
-            self._label = ""
+            await self._print_heading(record)
         for row in _rows(entry):
             if isinstance(row.item, ToolResult) and self._answer(row.item, entry.ts):
                 continue
             if isinstance(row.item, Message) and not message_text(row.item).strip():
                 continue
+            if isinstance(row.item, Reasoning) and not row.item.text.strip():
+                continue
             self._waiting.append(row)
             if isinstance(row.item, ToolCall):
                 self._calls.setdefault(row.item.call_id, deque()).append(row)
         await self._release()
+
+    async def _print_heading(self, record: HashedEntry) -> None:
+        self._turn += 1
+        self._label, self._last = "", None
+        place = f"  {utc(record.entry.ts)}  record {record.seq}  "
+        await self._app.out.line()
+        await self._app.out.row((f"Turn {self._turn}", "bold"), (place, "dim"), (short(record.hash), "yellow"))
 
     def _answer(self, result: ToolResult, ts: int) -> bool:
         """Give ``result`` to the oldest call that still waits for it; tell whether there is one."""
@@ -147,48 +165,85 @@ class _Reader:
                 del self._calls[call_id]
 
     async def _print(self, row: _Row) -> None:
+        is_said = isinstance(row.item, Message | Reasoning)
+        if self._last is not None and (is_said or self._last is not type(row.item)):
+            await self._app.out.line()
         label = "" if row.label == self._label else row.label
-        self._label = row.label
-        start: Segment = (f"{label:<{_LABEL_CHARS}}  ", _STYLES.get(row.label, "dim"))
+        self._label, self._last = row.label, None if row.item is None else type(row.item)
+        lead: Segment = (f"{label:<{_LABEL_CHARS}}  ", _STYLES.get(row.label, "dim"))
         match row.item:
-            case ToolCall():
-                await self._print_call(row, row.item, start)
             case None:
-                await self._app.out.row(start, rest=one_line(row.text, chars_max=_CHARS_MAX))
-            case item if self._full:
-                await self._app.out.row(start)
-                await self._print_full([item])
+                await self._app.out.row(lead, rest=one_line(row.text, chars_max=_LINE_CHARS_MAX))
             case Message():
-                await self._app.out.row(start, rest=one_line(message_text(row.item), chars_max=_CHARS_MAX))
-            case Reasoning():
-                await self._app.out.row(
-                    start, ("(thinking) ", "dim"), rest=one_line(row.item.text, chars_max=_CHARS_MAX)
-                )
+                await self._print_message(row.item, lead, is_said=row.label != "hook")
+            case Reasoning(text=text):
+                whole = text if self._full else one_line(text, chars_max=THINKING_CHARS)
+                await self._print_text(f"(thinking) {whole.strip()}", lead, style="dim italic")
+            case ToolCall():
+                await self._print_call(row, row.item, lead)
             case ToolResult():
-                await self._app.out.row(start, ("<- ", "magenta"), rest=_result_text(row.item))
+                await self._print_result(row.item, (lead, ("<- ", "magenta")))
 
-    async def _print_call(self, row: _Row, call: ToolCall, start: Segment) -> None:
-        if self._full:
-            await self._app.out.row(start)
-            await self._print_full([call, *([] if row.result is None else [row.result])])
-            return
-        arguments = one_line(call.arguments, chars_max=_CHARS_MAX)
+    async def _print_message(self, message: Message, lead: Segment, *, is_said: bool) -> None:
+        text = message_text(message).strip("\n")
+        if message.role == "system" or not is_said:
+            await self._print_folded(text, (lead,))
+        elif message.role == "assistant" and self._app.out.is_terminal:
+            for line in markdown_lines(_plain_spaces(text)):
+                await self._app.out.line(*line.segments, lead=(lead, line.lead))
+                lead = _MARGIN
+        else:
+            await self._print_text(text, lead)
+
+    async def _print_text(self, text: str, lead: Segment, *, style: str = "") -> None:
+        """Print ``text`` whole, as it was written."""
+        for line in _plain_spaces(text).split("\n"):
+            await self._print_line(line, (lead,), style=style)
+            lead = _MARGIN
+
+    async def _print_line(self, line: str, lead: Sequence[Segment], *, before: Segment = "", style: str = "") -> None:
+        """Print a line whole; where it is wrapped, it goes on below its first word."""
+        words = line.lstrip(" ")
+        spaces = line[: min(len(line) - len(words), _INDENT_MAX)]
+        await self._app.out.line(before, (line[len(spaces) :], style), lead=(*lead, spaces))
+
+    async def _print_folded(self, text: str, lead: Sequence[Segment], *, before: Segment = "", style: str = "") -> None:
+        """Print ``before``, the first lines of ``text`` as far as they fit, and how many more there are."""
+        lines = _plain_spaces(text).strip("\n").split("\n")
+        shown = lines if self._full or len(lines) <= RESULT_LINES + 1 else lines[:RESULT_LINES]
+        indent = " " * sum(len(one if isinstance(one, str) else one[0]) for one in lead)
+        for line in shown:
+            if self._full:
+                await self._print_line(line, lead, before=before, style=style)
+            else:
+                await self._app.out.row(*lead, before, (_cut(line), style), crop=True)
+            lead, before = (indent,), ""
+        if len(shown) < len(lines):
+            await self._app.out.row(*lead, (f"… {len(lines) - len(shown):,} more lines", "dim italic"))
+
+    async def _print_call(self, row: _Row, call: ToolCall, lead: Segment) -> None:
         name = one_line(safe(call.name), chars_max=_NAME_CHARS_MAX)
-        await self._app.out.row(start, ("-> ", "magenta"), (name, "bold magenta"), rest=f" {arguments}")
-        margin = " " * (_LABEL_CHARS + 2)
+        start = (lead, ("-> ", "magenta"), (name, "bold magenta"))
+        if self._full:
+            await self._app.out.line(*start)
+            for line in argument_lines(call.arguments):
+                await self._print_line(line, (_MARGIN + "   ",))
+        else:
+            words = one_line(arguments_line(call.arguments), chars_max=_LINE_CHARS_MAX)
+            await self._app.out.row(*start, f" {words}", crop=True)
         if row.result is None:
-            await self._app.out.row(margin, ("   no result", "bold yellow"))
-            return
-        took = row.result_ts - row.ts
-        time = f"{duration(took)}  " if took >= 1000 else ""
-        style = "bold red" if row.result.is_error else "dim"
-        mark = "   failed: " if row.result.is_error else "   "
-        await self._app.out.row(margin, (f"{mark}{time}", style), rest=_result_text(row.result))
+            await self._app.out.row(_MARGIN, ("   no result", "bold yellow"))
+        else:
+            await self._print_result(row.result, (_MARGIN + "   ",), took_ms=row.result_ts - row.ts)
 
-    async def _print_full(self, items: Sequence[Item]) -> None:
-        for line in describe_items(items):
-            await self._app.out.line(line, indent=_LABEL_CHARS + 2)
-        await self._app.out.line()
+    async def _print_result(self, result: ToolResult, lead: Sequence[Segment], *, took_ms: int = 0) -> None:
+        words = ["failed"] if result.is_error else []
+        words += [f"{'after ' if result.is_error else ''}{duration(took_ms)}"] if took_ms >= 1000 else []
+        told: Segment = (f"{' '.join(words)}: " if words else "", "bold red" if result.is_error else "dim")
+        text = result.summary
+        if self._full and result.content is not None:
+            text = "\n".join(argument_lines(result.content))
+        await self._print_folded(text if text.strip() else "(nothing)", lead, before=told, style="dim")
 
 
 def _rows(entry: LogEntry) -> Iterator[_Row]:
@@ -210,8 +265,6 @@ def _rows(entry: LogEntry) -> Iterator[_Row]:
             yield _Row("run", text=f"{entry.outcome}{interrupted}{message}")
         case ConfigChanged():
             yield _Row("config", text=describe_config(entry.config))
-        case TurnEnd():
-            yield _Row("", text=f"turn {entry.turn_count} is over")
         case _:
             pass
 
@@ -224,7 +277,7 @@ def _start_rows(entry: SessionStart) -> Iterator[_Row]:
     if entry.config.model is not None:
         yield _Row("config", text=describe_config(entry.config))
     if entry.system_prompt is not None:
-        yield _Row("system", text=entry.system_prompt)
+        yield _Row("system", item=system_message(entry.system_prompt))
     if entry.forked_from is not None and entry.history:
         yield _Row("", text=f"{counted(len(entry.history), 'item')} taken over")
     else:
@@ -237,11 +290,13 @@ def _item_rows(items: Sequence[Item], ts: int) -> Iterator[_Row]:
         yield _Row(role, item=item, ts=ts)
 
 
-def _result_text(result: ToolResult) -> str:
-    """Return the beginning of what a tool answered, and how many lines it has."""
-    lines = result.summary.strip("\n").count("\n") + 1
-    more = f"({lines:,} lines) " if lines > 1 else ""
-    return more + (one_line(result.summary, chars_max=_CHARS_MAX) or "(nothing)")
+def _plain_spaces(text: str) -> str:
+    """Return ``text`` without tabs and carriage returns before line feeds, which would be shown as escapes."""
+    return text.replace("\r\n", "\n").expandtabs(4)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LINE_CHARS_MAX else line[: _LINE_CHARS_MAX - 1] + "…"
 
 
 async def _print_objects(app: App, store: Store, session_id: SessionId) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Segment: TypeAlias = str | tuple[str, str]
 """A piece of a line: text, or text and a rich style such as ``bold red``."""
 
+_Pieces: TypeAlias = list[tuple[str, str]]
+"""Text that is safe, and its styles."""
 _PENDING_CHARS_MAX: Final = 64 * 1024
 _PENDING_S_MAX: Final = 0.1
 _REST_COLUMNS_MIN: Final = 8
@@ -54,6 +56,17 @@ class Output:
         self._pending: list[str] = []
         self._pending_chars = 0
         self._flushed_at = time.monotonic()
+        self._send: Callable[[bytes], Awaitable[None]] = _to_stdout
+
+    @contextmanager
+    def into(self, send: Callable[[bytes], Awaitable[None]]) -> Iterator[None]:
+        """Give what is printed to ``send`` while the block runs, in the place of standard output: to a pager."""
+        self._send = send
+        try:
+            yield
+        finally:
+            self._send = _to_stdout
+            self._pending, self._pending_chars = [], 0
 
     @property
     def width(self) -> int | None:
@@ -68,9 +81,12 @@ class Output:
         """Print one line of compact JSON that is text already."""
         await self._add(json_safe(text) + "\n")
 
-    async def line(self, *segments: Segment, indent: int = 0) -> None:
-        """Print text for people, ``indent`` columns to the right. A terminal wraps it at words."""
-        await self._print(segments, "", indent=indent, is_row=False)
+    async def line(self, *segments: Segment, indent: int = 0, lead: Sequence[Segment] = ()) -> None:
+        """Print text for people, ``indent`` columns to the right and behind ``lead``.
+
+        A terminal wraps it at words; it goes on below where it began.
+        """
+        await self._print(segments, "", indent=indent, lead=lead, is_row=False)
 
     async def row(self, *segments: Segment, rest: str = "", indent: int = 0, crop: bool = False) -> None:
         """Print a row: ``segments`` whole, so that ids can be copied; of ``rest`` what fits on a terminal's line.
@@ -86,8 +102,7 @@ class Output:
         await self.flush()
         if sys.stdout is None:
             raise Refused("standard output is closed: nothing can be printed")
-        await aiofiles.stdout_bytes.write(data)
-        await aiofiles.stdout_bytes.flush()
+        await _to_stdout(data)
 
     async def flush(self) -> None:
         """Write out everything that was printed so far."""
@@ -100,8 +115,7 @@ class Output:
         if not self._encoding.lower().startswith("utf"):
             data = data.translate(_PLAIN_GLYPHS)
         with self._progress_paused():
-            await aiofiles.stdout_bytes.write(data.encode(self._encoding, "backslashreplace"))
-            await aiofiles.stdout_bytes.flush()
+            await self._send(data.encode(self._encoding, "backslashreplace"))
         self._flushed_at = time.monotonic()
 
     async def note(self, text: str) -> None:
@@ -145,27 +159,35 @@ class Output:
             await self.flush()
 
     async def _print(
-        self, segments: Sequence[Segment], rest: str, *, indent: int, is_row: bool, crop: bool = False
+        self,
+        segments: Sequence[Segment],
+        rest: str,
+        *,
+        indent: int,
+        lead: Sequence[Segment] = (),
+        is_row: bool,
+        crop: bool = False,
     ) -> None:
-        pieces = [(safe(one), "") if isinstance(one, str) else (safe(one[0]), one[1]) for one in segments]
+        pieces, before = _safe_pieces(segments), [(" " * indent, ""), *_safe_pieces(lead)]
         if self.is_terminal:
-            await self._add(self._render(pieces, safe(rest), indent=indent, is_row=is_row, crop=crop))
+            await self._add(self._render(pieces, safe(rest), before=before, is_row=is_row, crop=crop))
         else:
-            await self._add((" " * indent + "".join(text for text, _ in pieces) + safe(rest)).rstrip(" ") + "\n")
+            await self._add("".join(text for text, _ in (*before, *pieces, (safe(rest), ""))).rstrip(" ") + "\n")
 
-    def _render(self, pieces: list[tuple[str, str]], rest: str, *, indent: int, is_row: bool, crop: bool) -> str:
+    def _render(self, pieces: _Pieces, rest: str, *, before: _Pieces, is_row: bool, crop: bool) -> str:
         from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
 
         console = self._terminal()
-        margin = " " * indent
-        text = Text.assemble(margin if is_row else "", *pieces)
+        margin = Text.assemble(*before)
+        text = Text.assemble(*(before if is_row else ()), *pieces)
         if crop or console.width - text.cell_len >= min(len(rest), _REST_COLUMNS_MIN):
             text.append(rest)
             text.truncate(console.width, overflow="ellipsis")
         text.rstrip()
         with console.capture() as rendered:
-            for one in [text] if is_row else text.wrap(console, max(1, console.width - indent)):
-                console.print(one if is_row else Text(margin).append_text(one), soft_wrap=True)
+            for one in [text] if is_row else text.wrap(console, max(1, console.width - margin.cell_len)):
+                console.print(one if is_row else margin + one, soft_wrap=True)
+                margin = Text(" " * margin.cell_len)
         return rendered.get()
 
     def _terminal(self) -> "Console":
@@ -174,6 +196,15 @@ class Output:
         if self._console is None:
             self._console = Console(highlight=False, markup=False, emoji=False)
         return self._console
+
+
+def _safe_pieces(segments: Sequence[Segment]) -> _Pieces:
+    return [(safe(one), "") if isinstance(one, str) else (safe(one[0]), one[1]) for one in segments]
+
+
+async def _to_stdout(data: bytes) -> None:
+    await aiofiles.stdout_bytes.write(data)
+    await aiofiles.stdout_bytes.flush()
 
 
 def _progress(*, in_bytes: bool) -> "Progress":

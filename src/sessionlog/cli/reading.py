@@ -26,6 +26,7 @@ from .base import App, common_options, example, runs, tell_faults
 from .completion import complete_session
 from .lookup import find_session
 from .output import Refused, Segment
+from .pager import paged, pager_option
 from .records import print_record
 from .selection import Seqs, make_selection, selection_options
 from .short_ids import ShownId, column
@@ -73,15 +74,24 @@ async def list_(app: App) -> int:
 @click.argument("session", metavar="ID", shell_complete=complete_session)
 @click.option("--full", is_flag=True, help="Print everything that each record says.")
 @selection_options
+@pager_option
 @common_options
 @runs
 async def show(
-    app: App, session: str, *, full: bool, kinds: Sequence[str], other_than: Sequence[str], seqs: Seqs | None
+    app: App,
+    session: str,
+    *,
+    full: bool,
+    kinds: Sequence[str],
+    other_than: Sequence[str],
+    seqs: Seqs | None,
+    pager: bool,
 ) -> None:
     """Show a session's records.
 
-    Position, hash, time (UTC), kind and what it says. A terminal crops each line to its width; a pipe gets up to 120
-    characters of what each record says; --full and --json give all of it. Every record is verified before it is shown.
+    Position, hash, time (UTC), kind and what it says. A terminal crops each line to its width and shows them in $PAGER,
+    or else in less. A pipe gets up to 120 characters of what each record says. --full and --json give all of it. Every
+    record is verified before it is shown.
     """
     selection = make_selection(seqs, kinds, other_than)
     async with app.open_store() as store:
@@ -89,9 +99,9 @@ async def show(
         misspelled = await selection.misspelled(store, session_id)
         if misspelled:
             raise Refused(misspelled)
-        records = store.read(session_id, after=selection.seqs.after)
-        shown = await _print_records(app, store, session_id, selection.filter(records), full=full)
-    if not shown and not selection.is_all:
+        records = selection.filter(store.read(session_id, after=selection.seqs.after))
+        shown = await paged(app.out, lambda: _print_records(app, store, session_id, records, full=full), wanted=pager)
+    if shown == 0 and not selection.is_all:
         await app.out.note("no record is selected")
 
 
