@@ -18,9 +18,10 @@ from .conftest import Cli, call, environment, json_lines, user
 
 ACTING = (
     "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eevil\u202c \u2066x\u2069 \u200bhid\ufeffden \x00\x7f \U000e0041 \u2028 \r"
+    "\U000e0148\u3164\u034f\u17b4"
 )
 MARKUP = "[bold red]markup[/] :smile: [link=http://x]y[/link]"
-FORBIDDEN = [one for one in ACTING if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp")]
+FORBIDDEN = [one for one in ACTING if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp") or one in ACTING[-4:]]
 
 
 @pytest.fixture

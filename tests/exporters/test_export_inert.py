@@ -36,7 +36,7 @@ EXTENSIONS = ["table", "strikethrough", "autolink", "tagfilter", "tasklist"]
 OPTIONS = cmark.Options.CMARK_OPT_UNSAFE | cmark.Options.CMARK_OPT_FOOTNOTES
 OURS = {"p", "br", "blockquote", "pre", "code", "em", "strong"}
 LINKED = re.compile(
-    r"://|www\.|mailto:|xmpp:|@[A-Za-z0-9]|#[0-9]|\b(?:GH|GHSA|CVE)-|\b[0-9a-f]{7,40}\b|:[a-z0-9_+-]+:|\$|\[![A-Z]",
+    r"://|www\.|mailto:|xmpp:|@[A-Za-z0-9]|#[0-9]|\bGH-[0-9]|\b(?:GHSA|CVE)-|\b[0-9a-f]{7,40}\b|:[a-z0-9_+-]+:|\$|\[![A-Z]",
     re.ASCII | re.IGNORECASE,
 )
 """What GitHub looks for in the parsed text outside code."""
