@@ -51,8 +51,8 @@ from sessionlog import (
     tool_result,
     user_message,
 )
-from sessionlog.entries import INTEGER_MAX, INTEGER_MIN, KINDS, NESTING_DEPTH_MAX
-from strategies import entries, json_values
+from sessionlog.entries import INTEGER_MAX, INTEGER_MIN, KINDS, NESTING_DEPTH_MAX, is_as_encoded
+from strategies import entries, json_values, later_entries
 
 S = SessionId("s")
 ENCODINGS: list[tuple[LogEntry, str]] = [
@@ -497,3 +497,37 @@ def test_reasons_name_the_place() -> None:
 def test_message_text_joins_its_parts() -> None:
     """A message's text is that of its text parts alone."""
     assert Message("user", [TextPart("a"), ImagePart(), TextPart("b"), RefusalPart("c")]).text == "ab"
+
+
+@given(later_entries)
+def test_what_is_written_is_as_encoded(entry: LogEntry) -> None:
+    """Every entry of a known kind, as this version writes it, passes the quick check; an unknown kind never does."""
+    try:
+        data = encode_entry(entry)
+    except InvalidEntry:
+        return
+    assert is_as_encoded(entry, b"before" + data[1:], 6) is not isinstance(entry, UnknownEntry)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"kind":"turn_end","ts":1,"turn_count":1 }',
+        b'{"kind":"turn_end","ts":1,"turn_count":1,"turn_count":1}',
+        b'{"kind":"turn_end","ts":1,"turn_count":1,"more":1}',
+        b'{"ts":1,"kind":"turn_end","turn_count":1}',
+        b'{"kind":"turn_end","ts":1,"turn_count":18446744073709551616}',
+        b'{"kind":"turn_end","ts":18446744073709551616,"turn_count":1}',
+        b'{"kind":"cache_unlocked","ts":18446744073709551616}',
+        b'{"kind":"cache_locked","ts":1,"locked_prefix_len":1}',
+        b'{"kind":"extension","ts":1,"domain":"d","payload":[1,-9223372036854775809]}',
+        b'{"kind":"extension","ts":1,"domain":"d","payload":{"a":1,"a":1}}',
+        b'{"kind":"extension","ts":1,"domain":"d","payload":"\\u00e9"}',
+        b'{"kind":"extension","ts":1,"domain":"d","payload":' + b"[" * 64 + b"]" * 64 + b"}",
+        b'{"kind":"config_changed","ts":1,"config":{"temperature":1}}',
+        b'{"kind":"extension","ts":1,"domain":"d","payload":1.50}',
+    ],
+)
+def test_what_is_written_otherwise_is_looked_into(data: bytes) -> None:
+    """Whatever this version would not have written so takes the closer look, right or wrong."""
+    assert not is_as_encoded(decode_entry(data), data, 1)

@@ -267,6 +267,28 @@ def encode_event_entry(event: Any, *, ts: int) -> bytes:
     return b'{"kind":"agent_event","ts":%d,"event":%b}' % (ts, _encode(event))
 
 
+def is_as_encoded(entry: LogEntry, line: bytes, members_at: int) -> bool:
+    """Tell whether the members of ``entry``, from byte ``members_at`` of its ``line`` on, are its encoding.
+
+    If so, it is an entry that :func:`encode_entry` lets through, written as that writes it: compact, no member twice or
+    unknown, numbers and nesting within the limits. False where a closer look is needed, which may find nothing wrong.
+    """
+    struct = type(entry)
+    if struct not in _INTEGERS:
+        return False
+    data = _encode(entry)
+    if len(line) != members_at + len(data) - 1 or not line.startswith(data[1:], members_at):
+        return False
+    if struct in _WITH_MORE_NUMBERS or not INTEGER_MIN <= entry.ts <= INTEGER_MAX:
+        try:
+            _encode_msgpack(entry)  # which has no integers beyond 64 bits
+        except (OverflowError, ValueError, RecursionError):
+            return False
+    free = _FREE_MEMBERS.get(struct)
+    brackets = 0 if free is None else data.count(b"{") + data.count(b"[")
+    return brackets <= NESTING_DEPTH_MAX or not is_deeper(getattr(entry, free or ""), NESTING_DEPTH_MAX - 1)
+
+
 def _check_free(value: object, name: str, data: bytes) -> None:
     """Check what equality after the round trip does not show of a free member: 64 bits, and the nesting depth.
 
