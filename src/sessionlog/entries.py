@@ -279,28 +279,33 @@ def is_as_encoded(entry: LogEntry, line: bytes, members_at: int) -> bool:
     data = _encode(entry)
     if len(line) != members_at + len(data) - 1 or not line.startswith(data[1:], members_at):
         return False
-    if struct in _WITH_MORE_NUMBERS or not INTEGER_MIN <= entry.ts <= INTEGER_MAX:
-        try:
-            _encode_msgpack(entry)  # which has no integers beyond 64 bits
-        except (OverflowError, ValueError, RecursionError):
-            return False
+    if not INTEGER_MIN <= entry.ts <= INTEGER_MAX:
+        return False
     free = _FREE_MEMBERS.get(struct)
-    brackets = 0 if free is None else data.count(b"{") + data.count(b"[")
-    return brackets <= NESTING_DEPTH_MAX or not is_deeper(getattr(entry, free or ""), NESTING_DEPTH_MAX - 1)
+    if free is not None:
+        return is_within_limits(getattr(entry, free), data, depth=2)
+    return struct not in _WITH_MORE_NUMBERS or is_within_limits(entry, b"", depth=1)
 
 
 def _check_free(value: object, name: str, data: bytes) -> None:
-    """Check what equality after the round trip does not show of a free member: 64 bits, and the nesting depth.
+    """Check what equality after the round trip does not show of a free member: 64 bits, and the nesting depth."""
+    if not is_within_limits(value, data, depth=2):
+        _check_json(value, name, depth=2)
 
-    Both are asked of native code: MessagePack has no integers beyond 64 bits, and JSON that holds fewer brackets than
-    the limit, text included, is not nested deeper. Python walks the value only if one of them does not settle it.
+
+def is_within_limits(value: object, data: bytes, *, depth: int) -> bool:
+    """Tell whether a JSON value, encoded in ``data``, keeps to 64 bits and the nesting that a line may have.
+
+    ``depth`` is the nesting depth at which it stands in its line. Both are asked of native code: MessagePack has no
+    integers beyond 64 bits, and what holds fewer brackets than the limit, text included, is not nested deeper. Python
+    walks the value only if one of them does not settle it.
     """
     try:
         _encode_msgpack(value)
     except (OverflowError, ValueError, TypeError, RecursionError):
-        _check_json(value, name, depth=2)
-    if data.count(b"{") + data.count(b"[") > NESTING_DEPTH_MAX and is_deeper(value, NESTING_DEPTH_MAX - 1):
-        raise _invalid(f"{name}: nested deeper than {NESTING_DEPTH_MAX}")
+        return False
+    brackets = data.count(b"{") + data.count(b"[")
+    return brackets <= NESTING_DEPTH_MAX - depth or not is_deeper(value, NESTING_DEPTH_MAX - depth + 1)
 
 
 def is_deeper(value: object, levels: int) -> bool:

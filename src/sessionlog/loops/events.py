@@ -350,7 +350,7 @@ def encode_event(event: AgentEvent) -> Any:
     """Return the event as plain JSON data, ``type`` first. Raises ``TypeError`` for what is no event."""
     if isinstance(event, UnknownEvent):
         return {"type": event.type, **{name: value for name, value in event.members.items() if name != "type"}}
-    if type(event) not in _KNOWN_TYPES:
+    if type(event) not in KNOWN_TYPES:
         raise TypeError(f"{type(event).__name__} is no event")
     return msgspec.to_builtins(event)
 
@@ -388,10 +388,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_KNOWN_TYPES: Final = frozenset(EVENT_TYPES.values())
+KNOWN_TYPES: Final = frozenset(EVENT_TYPES.values())
 
 __all__ = [
     "EVENT_TYPES",
+    "KNOWN_TYPES",
     "AgentEnd",
     "AgentEvent",
     "AgentStart",

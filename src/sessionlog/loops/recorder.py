@@ -20,13 +20,23 @@ import anyio
 import msgspec
 
 from ..chain import link_encoded
-from ..entries import FORMAT, AgentEventEntry, LogEntry, RequestConfig, SessionStart, encode_entry, encode_event_entry
+from ..entries import (
+    FORMAT,
+    AgentEventEntry,
+    LogEntry,
+    RequestConfig,
+    SessionStart,
+    encode_entry,
+    encode_event_entry,
+    is_within_limits,
+)
 from ..errors import HeadConflict, InvalidEntry, SessionLogError, SessionNotFound
 from ..ids import EntryHash, Head, SessionId, is_session_id, now_ms
 from ..record import HashedEntry
 from ..store import Store, check_session_id
 from ..stores.memory import MemoryStore
 from .events import (
+    KNOWN_TYPES,
     AgentEvent,
     AgentStart,
     KnownEvent,
@@ -181,7 +191,14 @@ class SessionRecorder:
         """
         if self._is_filtered(event):
             return None
-        received = _receive(event, encode=_encode_kept)  # refused now, also where it would wait
+        # what no log can hold is refused now, also where it would wait
+        received = _receive_known(event) or _receive(event, encode=_encode_kept)
+        plain_id = self._router.session_of_plain(received.event)
+        if plain_id is not None and plain_id in self._heads and plain_id not in self._logs and not self._reached:
+            lock = self._lock(plain_id)
+            hash_ = None if lock.locked() else await self._write_plain(SessionId(plain_id), received, lock)
+            if hash_ is not None:
+                return hash_
         while True:
             session_id = self._router.session_of(received.event)
             if session_id is None:
@@ -331,6 +348,29 @@ class SessionRecorder:
                 self._heads[session_id] = record.head
         self._router.learn(session_id, (loop.loop_id for loop in fold.session.loops))
 
+    async def _write_plain(self, session_id: SessionId, received: Received, lock: anyio.Lock) -> EntryHash | None:
+        """Write an event that concerns its own loop alone: the fast path of :meth:`record`.
+
+        ``None``, with nothing done, where another writer has appended meanwhile.
+        """
+        lock.acquire_nowait()
+        try:
+            head, fold = self._heads[session_id], self._folds[session_id]
+            encoded = encode_event_entry(fold.told.shorten(received.json), ts=self._clock())
+            record = link_encoded(head.hash, head.seq + 1, encoded, line_bytes_max=self._store.line_bytes_max)
+            try:
+                await self._store.append(session_id, record)
+            except HeadConflict:
+                return None
+            self._heads[session_id] = record.head
+            fold.told.take(received.json)
+            fold.apply(received.event)
+            if fold.has_open_loops:
+                self._completed.pop(session_id, None)
+            return record.hash
+        finally:
+            lock.release()
+
     async def _write(self, session_id: str, batch: Batch) -> EntryHash:
         """Append the batch behind whatever the log holds by then, and apply it; return the hash of its main record."""
         while True:
@@ -402,6 +442,21 @@ class SessionRecorder:
         async with self._lock(session_id):
             if self._router.waiting_for(session_id) and await self._take_up(session_id):
                 await self._write(session_id, self._router.batch(session_id, None))
+
+
+def _receive_known(event: object) -> Received | None:
+    """Return an event that a log holds for sure, as :func:`_receive`; ``None`` where that takes a closer look."""
+    if type(event) not in KNOWN_TYPES:
+        return None
+    try:
+        encoded = msgspec.json.encode(event)
+        data = msgspec.json.decode(encoded)
+        decoded = decode_event(data)
+        if decoded != event or not is_within_limits(data, encoded, depth=2):
+            return None
+    except _MALFORMED:
+        return None
+    return Received(data, decoded)
 
 
 def _encode_kept(data: Any) -> bytes:

@@ -7,22 +7,59 @@ tried again.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from .events import (
+    AgentEnd,
     AgentEvent,
     AgentStart,
+    CompactionEnded,
+    CompactionStarted,
     EventsFiltered,
+    InputRejected,
+    MessageEnd,
+    MessageStart,
+    MessageUpdate,
     ParallelLoopStart,
+    ProgressMessage,
+    PrunApplied,
+    RevertApplied,
     SpawnLinked,
     ToolExecutionEnd,
+    ToolExecutionStart,
+    ToolExecutionUpdate,
+    TurnEnd,
+    TurnRequest,
+    TurnStart,
     encode_event,
     loop_of,
     session_named_by,
 )
 from .loop_ids import session_id_of
+
+_PLAIN: Final = frozenset(
+    {
+        AgentEnd,
+        CompactionEnded,
+        CompactionStarted,
+        InputRejected,
+        MessageEnd,
+        MessageStart,
+        MessageUpdate,
+        ProgressMessage,
+        PrunApplied,
+        RevertApplied,
+        ToolExecutionEnd,
+        ToolExecutionStart,
+        ToolExecutionUpdate,
+        TurnEnd,
+        TurnRequest,
+        TurnStart,
+    }
+)
+"""Events of a loop that, unless a tool's end names a child, say nothing of another loop or session."""
 
 
 class Received(NamedTuple):
@@ -68,6 +105,19 @@ class Router:
             for branch in event.loop_ids:
                 self._session_of_loop.setdefault(branch, named)
         return named
+
+    def session_of_plain(self, event: AgentEvent) -> str | None:
+        """Return the session of an event that concerns nothing but its loop, if all of that is known.
+
+        ``None`` where the event makes or links loops, or something waits for its session or is told before it.
+        """
+        if type(event) not in _PLAIN:
+            return None
+        loop_id = loop_of(event)
+        session_id = None if loop_id is None else self._session_of_loop.get(loop_id)
+        if session_id is None or session_id in self._waiting or loop_id in self._filtered:
+            return None
+        return None if isinstance(event, ToolExecutionEnd) and event.child else session_id
 
     def session_of_loop(self, loop_id: str) -> str:
         """Return the session of a loop, as far as it is known."""
