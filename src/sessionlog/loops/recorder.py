@@ -14,7 +14,7 @@ ends.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import msgspec
@@ -28,7 +28,6 @@ from ..entries import (
     SessionStart,
     encode_entry,
     encode_event_entry,
-    is_within_limits,
 )
 from ..errors import HeadConflict, InvalidEntry, SessionLogError, SessionNotFound
 from ..ids import EntryHash, Head, SessionId, is_session_id, now_ms
@@ -36,27 +35,22 @@ from ..record import HashedEntry
 from ..store import Store, check_session_id
 from ..stores.memory import MemoryStore
 from .events import (
-    KNOWN_TYPES,
     AgentEvent,
     AgentStart,
-    KnownEvent,
     MessageUpdate,
     SessionFlushed,
     SessionFormed,
     TurnRequest,
-    UnknownEvent,
-    decode_event,
     encode_event,
     session_named_by,
 )
 from .fold import SessionFold, fold_record
 from .kinds import SessionScope
 from .model import LoopRecord, Session
+from .receiving import receive, receive_to_keep
 from .routing import Batch, Received, Router
 
 TaskCallback: TypeAlias = Callable[[Session], object]
-_BEFORE_EVENT: Final = encode_entry(AgentEventEntry(ts=0, event=0))[:-2]
-_MALFORMED: Final = (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError)
 
 
 class SessionRecorderConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +157,7 @@ class SessionRecorder:
         if self._is_filtered(event):
             return
         try:
-            received = _receive(event)
+            received = receive(event)
         except InvalidEntry:
             self._ignored_count += 1
             return
@@ -192,7 +186,7 @@ class SessionRecorder:
         if self._is_filtered(event):
             return None
         # what no log can hold is refused now, also where it would wait
-        received = _receive_known(event) or _receive(event, encode=_encode_kept)
+        received = receive_to_keep(event)
         plain_id = self._router.session_of_plain(received.event)
         if plain_id is not None and plain_id in self._heads and plain_id not in self._logs and not self._reached:
             lock = self._lock(plain_id)
@@ -442,47 +436,6 @@ class SessionRecorder:
         async with self._lock(session_id):
             if self._router.waiting_for(session_id) and await self._take_up(session_id):
                 await self._write(session_id, self._router.batch(session_id, None))
-
-
-def _receive_known(event: object) -> Received | None:
-    """Return an event that a log holds for sure, as :func:`_receive`; ``None`` where that takes a closer look."""
-    if type(event) not in KNOWN_TYPES:
-        return None
-    try:
-        encoded = msgspec.json.encode(event)
-        data = msgspec.json.decode(encoded)
-        decoded = decode_event(data)
-        if decoded != event or not is_within_limits(data, encoded, depth=2):
-            return None
-    except _MALFORMED:
-        return None
-    return Received(data, decoded)
-
-
-def _encode_kept(data: Any) -> bytes:
-    """Return the JSON of an event's data. Raises :class:`InvalidEntry` for what a log cannot hold."""
-    return encode_entry(AgentEventEntry(ts=0, event=data))[len(_BEFORE_EVENT) : -1]
-
-
-def _receive(event: Any, *, encode: Callable[[Any], bytes] = msgspec.json.encode) -> Received:
-    """Return the event as the JSON that a log gives back, and as what it says. Raises :class:`InvalidEntry`."""
-    try:
-        given = msgspec.to_builtins(dict(event)) if isinstance(event, Mapping) else encode_event(event)
-        data = msgspec.json.decode(encode(given))
-        decoded = decode_event(data)
-    except _MALFORMED as error:
-        raise InvalidEntry(f"{type(event).__name__} is no event that JSON can hold: {error}") from error
-    if type(decoded) is not type(event) and not isinstance(event, Mapping | UnknownEvent):
-        raise InvalidEntry(f"{type(event).__name__}: {_misfit(data)}")
-    return Received(data, decoded)
-
-
-def _misfit(data: Any) -> str:
-    try:
-        msgspec.convert(data, KnownEvent)
-    except (ValueError, TypeError, RecursionError) as error:
-        return str(error)
-    return "it does not decode to what was given"
 
 
 __all__ = ["EntryLog", "SessionRecorder", "SessionRecorderConfig", "scope_of"]
