@@ -28,6 +28,7 @@ FORMAT_PAGE = ROOT / "docs" / "format.md"
 FACADE = "sessionlog"
 MODULES = (
     "sessionlog.audit",
+    "sessionlog.chain",
     "sessionlog.loops",
     "sessionlog.queries",
     "sessionlog.store",

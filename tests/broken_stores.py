@@ -1,7 +1,7 @@
 """Stores that break one promise each, on purpose, so that every conformance check is seen to fail.
 
-``SharedMemoryStore`` keeps its promises, and more of them than ``MemoryStore``: it is persistent, as long as its
-``Place`` lives, may be opened several times, and its bytes can be edited. The others break one thing each.
+Here: writing, many writers, following, cancellation and closing. ``broken_reads`` holds those that read what they must
+not, read too much, or mistake a lock.
 """
 
 import asyncio
@@ -13,83 +13,17 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from right_store import Place, SharedMemoryStore
 from sessionlog import (
-    CorruptLog,
-    Damage,
-    EntryHash,
     HashedEntry,
     Head,
     HeadConflict,
     InvalidEntry,
-    MemoryStore,
     SessionExists,
     SessionId,
     SessionNotFound,
     StoreFailed,
-    parse_record,
 )
-from sessionlog.chain import LogScanner
-
-
-class Place:
-    """Where the stores of one test keep their data."""
-
-    def __init__(self) -> None:
-        self.logs: dict[str, list[HashedEntry]] = {}
-        self.tails: dict[str, bytes] = {}
-        self.grown: dict[str, anyio.Event] = {}
-
-    async def edit_bytes(self, session_id: str, data: bytes) -> None:
-        """Keep the lines as they are, right or wrong, and what follows the last line feed beside them."""
-        *lines, tail = data.split(b"\n")
-        self.logs[session_id] = [_as_record(line) for line in lines]
-        self.tails[session_id] = tail
-
-
-def _as_record(line: bytes) -> HashedEntry:
-    try:
-        return parse_record(line)
-    except CorruptLog:
-        return HashedEntry(line, hash=EntryHash(""), prev_hash=None, seq=-1)
-
-
-class SharedMemoryStore(MemoryStore):
-    """Keeps the whole contract over a ``Place``."""
-
-    def __init__(self, place: Place) -> None:
-        super().__init__(line_bytes_max=256 * 1024)
-        self.place = place
-        self._logs = place.logs
-        self._grown = place.grown
-
-    async def read_all(self, session_id: str) -> list[HashedEntry]:
-        records = await super().read_all(session_id)
-        self._check(session_id, records)
-        return records
-
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        await anyio.lowlevel.checkpoint()
-        scanner = LogScanner(session_id)
-        for record in list(self._log(session_id)):
-            scanner.check(record.line)
-            if after is None or record.seq > after:
-                yield record
-
-    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
-        await anyio.lowlevel.checkpoint()
-        for record in list(self._log(session_id)):
-            yield record.line + b"\n"
-        yield self.place.tails.get(session_id, b"")
-
-    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:
-        scanner = LogScanner(session_id)
-        for record in records:
-            scanner.check(record.line)
-
-    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
-        self._check(session_id, self._logs.get(session_id, ()))
-        super()._commit(session_id, expected, records)
-        self.place.tails.pop(session_id, None)
 
 
 class ForgetsCreation(SharedMemoryStore):
@@ -587,7 +521,7 @@ class CommitsAfterClose(SharedMemoryStore):
         expected = await self._ready(session_id, records)
         for _ in range(8):
             await anyio.lowlevel.checkpoint()
-        self._commit(session_id, expected, records)
+        super(SharedMemoryStore, self)._commit(session_id, expected, records)
 
 
 class CachesHead(SharedMemoryStore):
@@ -614,59 +548,6 @@ class FollowsItselfOnly(SharedMemoryStore):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self._grown = {}
-
-
-class ServesAnything(SharedMemoryStore):
-    """Reads without verifying."""
-
-    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:
-        pass
-
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        await anyio.lowlevel.checkpoint()
-        for record in self._log(session_id)[0 if after is None else after + 1 :]:
-            yield record
-
-
-class ChecksHashesOnly(SharedMemoryStore):
-    """Verifies each record by itself, and no chain."""
-
-    def _check(self, session_id: str, records: Sequence[HashedEntry]) -> None:  # noqa: ARG002
-        for record in records:
-            parse_record(record.line)
-
-
-class RefusesTornTail(SharedMemoryStore):
-    """Takes the mark of a crash for damage."""
-
-    async def read_all(self, session_id: str) -> list[HashedEntry]:
-        if self.place.tails.get(session_id):
-            raise CorruptLog("an unfinished record", damage=Damage.SHAPE, seq=0, offset=0)
-        return await super().read_all(session_id)
-
-
-class GluesToTornTail(SharedMemoryStore):
-    """Writes behind an unfinished record, on the same line."""
-
-    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
-        tail = self.place.tails.get(session_id, b"")
-        super()._commit(session_id, expected, records)
-        if tail:
-            log = self._logs[session_id]
-            glued = log[-len(records)]
-            log[-len(records)] = HashedEntry(
-                tail + glued.line, hash=glued.hash, prev_hash=glued.prev_hash, seq=glued.seq
-            )
-
-
-class HidesEmptySession(SharedMemoryStore):
-    """A session that holds no record is not there."""
-
-    def _log(self, session_id: str) -> list[HashedEntry]:
-        log = super()._log(session_id)
-        if not log:
-            raise SessionNotFound(session_id)
-        return log
 
 
 BREAKS: dict[type[SharedMemoryStore], set[str]] = {
@@ -731,10 +612,5 @@ BREAKS: dict[type[SharedMemoryStore], set[str]] = {
     CommitsAfterClose: {"close_waits_for_commits"},
     CachesHead: {"handles_see_each_other"},
     FollowsItselfOnly: {"follow_across_handles"},
-    ServesAnything: {"changed_record_is_not_served", "moved_records_are_not_served", "damaged_end_refuses_appends"},
-    ChecksHashesOnly: {"moved_records_are_not_served"},
-    RefusesTornTail: {"torn_tail_is_no_error"},
-    GluesToTornTail: {"torn_tail_is_no_error"},
-    HidesEmptySession: {"empty_log_has_no_head"},
 }
 """The checks that must catch each store."""

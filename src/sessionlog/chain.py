@@ -25,6 +25,7 @@ from .record import (
     HashedEntry,
     hash_payload,
     new_hasher,
+    parse_record,
     record_line,
     record_payload,
     shape_fault,
@@ -449,3 +450,38 @@ def bound_session(line_start: bytes) -> tuple[str, SessionId] | None:
     if binding is None:
         return None
     return binding[1].decode("utf-8", "replace"), SessionId(binding[2].decode())
+
+
+def head_from_ends(first_line: bytes, last_line: bytes, session_id: str) -> Head | None:
+    """Return the head of a log, judged by its two ends; ``None`` if they are not those of a log of this session.
+
+    For stores that look a head up, or append, without reading the log. The first record must bind the log to
+    ``session_id`` (FORMAT section 3), and the last one's bytes must hash to what it says; the chain between is the
+    readers' business. After ``None``, feed the log to a :class:`LogScanner`: it names the first bad record.
+
+    Args:
+        first_line: The first record without LF, or its first ``BINDING_BYTES_MAX`` bytes.
+        last_line: The last record without LF, whole; the first one again if there is no other.
+        session_id: The session that the log is kept for.
+    """
+    if bound_session(first_line[:BINDING_BYTES_MAX]) != (FORMAT, session_id):
+        return None
+    try:
+        head = parse_record(last_line).head
+    except CorruptLog:
+        return None
+    is_first = last_line.startswith(first_line[:BINDING_BYTES_MAX])
+    return head if (head.seq == 0) is is_first else None
+
+
+__all__ = [
+    "BINDING_BYTES_MAX",
+    "LogScanner",
+    "LogState",
+    "Verdict",
+    "build_chain",
+    "compute_hash",
+    "head_from_ends",
+    "link",
+    "verify_chain",
+]

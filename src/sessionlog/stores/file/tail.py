@@ -1,13 +1,9 @@
 """The end of a log, found without reading the rest: what makes heads and appends cost the same at any length."""
 
-import contextlib
 from typing import Final, NamedTuple
 
-from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session
-from ...entries import FORMAT
-from ...errors import CorruptLog
+from ...chain import BINDING_BYTES_MAX, LogScanner, head_from_ends
 from ...ids import Head
-from ...record import parse_record
 from .spans import CHUNK_BYTES, read_span
 from .system import System
 
@@ -34,11 +30,8 @@ def read_tail(system: System, fd: int, session_id: str, size: int, *, line_bytes
         return Tail(None, 0, size)
     line, end = last
     first = line if end == len(line) + 1 else system.pread(fd, BINDING_BYTES_MAX, 0)
-    head: Head | None = None
-    if bound_session(first[:BINDING_BYTES_MAX]) == (FORMAT, session_id):
-        with contextlib.suppress(CorruptLog):
-            head = parse_record(line).head
-    if head is None or (head.seq == 0) is not (end == len(line) + 1):
+    head = head_from_ends(first, line, session_id)
+    if head is None:
         head = scan(system, fd, session_id, end, line_bytes_max=line_bytes_max).head
     return Tail(head, end, size)
 

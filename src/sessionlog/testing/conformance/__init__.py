@@ -4,23 +4,23 @@ Each ``check_*`` is an async function of a :data:`MakeStore`; it returns when th
 raises ``AssertionError``, saying what was expected and found, when not. Use any test runner, on asyncio or trio::
 
     @pytest.mark.anyio
-    @pytest.mark.parametrize("check", checks_for(Capabilities(persistent=True)), ids=lambda check: check.__name__)
+    @pytest.mark.parametrize("check", checks_for(CAPABILITIES), ids=lambda check: check.__name__)
     async def test_conformance(check, tmp_path):
         await check(lambda: MyStore(tmp_path))
 
 ``make_store`` makes a store in one place, which is empty when a check begins. A store may bound its lines to a few MiB
-there (``line_bytes_max``), so that the checks at the limit stay quick. What not every store can do is declared
-in :class:`Capabilities`, never guessed.
+there (``line_bytes_max``), so that the checks at the limit stay quick. What not every store can do, and the seams by
+which a test damages a log, holds a lock or counts what is read, are declared in :class:`Capabilities`, never guessed;
+:func:`unchecked` lists what a run without them says nothing about.
 
 No check depends on time: none sleeps, and waiting for what must happen ends after a minute or more, only
 to fail.
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
-
-import msgspec
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ._cancelling import (
     check_asyncio_task_cancel,
@@ -37,6 +37,17 @@ from ._cancelling import (
     check_cancelled_reads,
     check_session_log_head_after_cancel,
 )
+from ._capabilities import (
+    NEEDS_PERSISTENT,
+    Capabilities,
+    EmptyLog,
+    HoldLock,
+    ReadCost,
+    ReplaceLines,
+    Unchecked,
+    UncheckedPromises,
+    WriteTail,
+)
 from ._closing import (
     check_close_settles_appends,
     check_close_waits_for_commits,
@@ -44,14 +55,18 @@ from ._closing import (
     check_left_store_refuses,
     check_reopened_store_has_all,
 )
+from ._costs import check_cost_of_append, check_cost_of_head, check_streams_hold_little
 from ._damage import (
     check_changed_record_is_not_served,
     check_damaged_end_refuses_appends,
     check_empty_log_has_no_head,
+    check_foreign_log_is_not_served,
     check_moved_records_are_not_served,
+    check_raw_bytes_of_damage,
     check_torn_tail_is_no_error,
 )
-from ._kit import EditBytes, MakeStore
+from ._kit import MakeStore
+from ._locking import check_locked_session_is_told
 from ._racing import (
     check_failure_stays_alone,
     check_follow_across_handles,
@@ -99,23 +114,8 @@ from ._writing import (
 Check: TypeAlias = Callable[[MakeStore], Coroutine[Any, Any, None]]
 """A check: awaited with a :data:`MakeStore`, it returns or raises ``AssertionError``."""
 
-EditingCheck: TypeAlias = Callable[[MakeStore, EditBytes], Coroutine[Any, Any, None]]
-"""A check that changes bytes behind the store's back."""
-
-
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store can do beyond the contract that binds every store; its author declares it."""
-
-    persistent: bool = False
-    """A store made after another one of the same place was closed holds what that one wrote."""
-
-    several_handles: bool = False
-    """Several stores of the same place may be open at once, and see each other's appends."""
-
-    edit_bytes: EditBytes | None = None
-    """Puts other bytes in the place of a session's log while no store is open, for stores that keep log bytes as such
-    (FORMAT section 2); asks for ``persistent`` too."""
-
+SeamCheck: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+"""A check that takes a seam of :class:`Capabilities` behind the :data:`MakeStore`."""
 
 CHECKS: Final[tuple[Check, ...]] = (
     check_create_session,
@@ -168,59 +168,112 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_closed_store_refuses,
     check_left_store_refuses,
     check_close_settles_appends,
+    check_streams_hold_little,
 )
 """What binds every store."""
 
-PERSISTENT_CHECKS: Final[tuple[Check, ...]] = (check_reopened_store_has_all, check_close_waits_for_commits)
-"""What binds stores that are ``persistent``."""
 
-SEVERAL_HANDLES_CHECKS: Final[tuple[Check, ...]] = (
-    check_handles_see_each_other,
-    check_handles_race,
-    check_follow_across_handles,
-)
-"""What binds stores of which ``several_handles`` may be open."""
+class _Group(NamedTuple):
+    """The checks that need one capability."""
 
-EDITING_CHECKS: Final[tuple[EditingCheck, ...]] = (
-    check_changed_record_is_not_served,
-    check_moved_records_are_not_served,
-    check_damaged_end_refuses_appends,
-    check_torn_tail_is_no_error,
-    check_empty_log_has_no_head,
-)
-"""What binds stores whose bytes can be edited; each takes the :data:`EditBytes` behind the :data:`MakeStore`."""
+    capability: str
+    promise: str
+    checks: tuple[SeamCheck, ...]
+    binds_every_store: bool = False
 
-ALL_CHECKS: Final[tuple[Check | EditingCheck, ...]] = (
-    *CHECKS,
-    *PERSISTENT_CHECKS,
-    *SEVERAL_HANDLES_CHECKS,
-    *EDITING_CHECKS,
+
+_GROUPS: Final = (
+    _Group(
+        "persistent",
+        "what was acknowledged is there when the store is opened again",
+        (check_reopened_store_has_all, check_close_waits_for_commits),
+    ),
+    _Group(
+        "several_handles",
+        "append is conditional and atomic against other handles, and reads see what they append",
+        (check_handles_see_each_other, check_handles_race, check_follow_across_handles),
+    ),
+    _Group(
+        "replace_lines",
+        "reads verify: damage raises CorruptLog instead of being served, and no append goes behind it",
+        (
+            check_changed_record_is_not_served,
+            check_moved_records_are_not_served,
+            check_foreign_log_is_not_served,
+            check_damaged_end_refuses_appends,
+            check_raw_bytes_of_damage,
+        ),
+        binds_every_store=True,
+    ),
+    _Group(
+        "write_tail",
+        "bytes of an unfinished record are no part of the log and no error",
+        (check_torn_tail_is_no_error,),
+    ),
+    _Group(
+        "empty_log",
+        "a session without records is there, has no head, and takes its first record",
+        (check_empty_log_has_no_head,),
+    ),
+    _Group(
+        "read_cost",
+        "the cost of read_head and append does not grow with the log",
+        (check_cost_of_head, check_cost_of_append),
+        binds_every_store=True,
+    ),
+    _Group(
+        "hold_lock",
+        "a session that another writer keeps locked raises SessionLocked, and nothing is written",
+        (check_locked_session_is_told,),
+        binds_every_store=True,
+    ),
 )
+
+ALL_CHECKS: Final[tuple[SeamCheck, ...]] = (*CHECKS, *(check for group in _GROUPS for check in group.checks))
 """Every check there is."""
 
 
 def checks_for(capabilities: Capabilities) -> tuple[Check, ...]:
     """Return the checks that a store with these ``capabilities`` must pass, each with its ``__name__`` and docstring.
 
-    Raises ``ValueError`` for capabilities that contradict each other.
+    Warns with :class:`UncheckedPromises`, which names them, if promises that bind every store stay unchecked for want
+    of a seam. Raises ``ValueError`` for capabilities that contradict each other.
     """
-    edit_bytes = capabilities.edit_bytes
-    if edit_bytes is not None and not capabilities.persistent:
-        raise ValueError("edit_bytes changes what a closed store left: declare persistent too")
+    for name in NEEDS_PERSISTENT:
+        if getattr(capabilities, name) is not None and not capabilities.persistent:
+            raise ValueError(f"{name} reaches behind a store that was closed: declare persistent too")
+    lacking = [f"{one.promise} (declare {one.capability})" for one in unchecked(capabilities) if one.binds_every_store]
+    if lacking:
+        warnings.warn("NOT CHECKED: " + "; ".join(lacking), UncheckedPromises, stacklevel=2)
     checks = CHECKS
-    if capabilities.persistent:
-        checks += PERSISTENT_CHECKS
-    if capabilities.several_handles:
-        checks += SEVERAL_HANDLES_CHECKS
-    if edit_bytes is not None:
-        checks += tuple(_bound(check, edit_bytes) for check in EDITING_CHECKS)
+    for group in _GROUPS:
+        seam = getattr(capabilities, group.capability)
+        if seam:
+            checks += group.checks if seam is True else tuple(_bound(check, seam) for check in group.checks)
     return checks
 
 
-def _bound(check: EditingCheck, edit_bytes: EditBytes) -> Check:
+def unchecked(capabilities: Capabilities) -> tuple[Unchecked, ...]:
+    """Return the promises that no check of :func:`checks_for` looks at, with the capability that each of them needs.
+
+    Empty for a store that declares everything. Print it beside the result of a run.
+    """
+    return tuple(
+        Unchecked(
+            capability=group.capability,
+            promise=group.promise,
+            checks=tuple(check.__name__ for check in group.checks),
+            binds_every_store=group.binds_every_store,
+        )
+        for group in _GROUPS
+        if not getattr(capabilities, group.capability)
+    )
+
+
+def _bound(check: SeamCheck, seam: Callable[..., Any]) -> Check:
     @functools.wraps(check)
     async def bound(make_store: MakeStore) -> None:
-        await check(make_store, edit_bytes)
+        await check(make_store, seam)
 
     return bound
 
@@ -228,14 +281,17 @@ def _bound(check: EditingCheck, edit_bytes: EditBytes) -> Check:
 __all__ = [
     "ALL_CHECKS",
     "CHECKS",
-    "EDITING_CHECKS",
-    "PERSISTENT_CHECKS",
-    "SEVERAL_HANDLES_CHECKS",
     "Capabilities",
     "Check",
-    "EditBytes",
-    "EditingCheck",
+    "EmptyLog",
+    "HoldLock",
     "MakeStore",
+    "ReadCost",
+    "ReplaceLines",
+    "SeamCheck",
+    "Unchecked",
+    "UncheckedPromises",
+    "WriteTail",
     "check_append_chains_on",
     "check_append_makes_session",
     "check_append_to_missing_session",
@@ -258,6 +314,8 @@ __all__ = [
     "check_close_settles_appends",
     "check_close_waits_for_commits",
     "check_closed_store_refuses",
+    "check_cost_of_append",
+    "check_cost_of_head",
     "check_create_existing_writes_nothing",
     "check_create_session",
     "check_damaged_end_refuses_appends",
@@ -269,6 +327,7 @@ __all__ = [
     "check_follow_ends_by_cancellation",
     "check_follow_ends_with_store",
     "check_foreign_first_record_writes_nothing",
+    "check_foreign_log_is_not_served",
     "check_gap_writes_nothing",
     "check_handles_race",
     "check_handles_see_each_other",
@@ -277,6 +336,7 @@ __all__ = [
     "check_left_store_refuses",
     "check_line_limit",
     "check_list_order",
+    "check_locked_session_is_told",
     "check_many_sessions_at_once",
     "check_missing_session_is_told",
     "check_moved_records_are_not_served",
@@ -284,6 +344,7 @@ __all__ = [
     "check_one_winner",
     "check_order_of_one_task",
     "check_racing_writers",
+    "check_raw_bytes_of_damage",
     "check_read_after_each_position",
     "check_read_during_appends",
     "check_read_stopped_early",
@@ -293,8 +354,10 @@ __all__ = [
     "check_several_followers",
     "check_shared_session_log",
     "check_stale_head_writes_nothing",
+    "check_streams_hold_little",
     "check_torn_tail_is_no_error",
     "check_trace_leaves_log_alone",
     "check_valid_ids_are_distinct",
     "checks_for",
+    "unchecked",
 ]

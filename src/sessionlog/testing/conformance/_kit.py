@@ -16,9 +16,6 @@ from ...store import Store
 MakeStore: TypeAlias = Callable[[], AbstractAsyncContextManager[Store]]
 """Makes a store, to be entered with ``async with``. Bound to one place, empty when a check begins."""
 
-EditBytes: TypeAlias = Callable[[SessionId, bytes], Awaitable[None]]
-"""Puts other bytes in the place of a session's log, behind the store's back; called while no store is open."""
-
 PATIENCE_S: float = 60.0
 """After so many seconds without what must happen, a check fails. Good stores never make a check wait for it."""
 CHECK_PATIENCE: Final = 4

@@ -1,0 +1,177 @@
+"""A store that keeps every promise there is, with every seam that the conformance checks can use.
+
+``SharedMemoryStore`` does more than ``MemoryStore``: it is persistent, as long as its ``Place`` lives, may be opened
+several times, verifies what it reads, and its place can be damaged, locked and asked what was read. Broken stores are
+made from it (``broken_stores``, ``broken_reads``).
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+
+from sessionlog import (
+    CorruptLog,
+    EntryHash,
+    HashedEntry,
+    Head,
+    MemoryStore,
+    SessionId,
+    SessionLocked,
+    parse_record,
+)
+from sessionlog.chain import BINDING_BYTES_MAX, LogScanner, bound_session, head_from_ends
+from sessionlog.testing.conformance import Capabilities
+
+
+class Place:
+    """Where the stores of one test keep their data."""
+
+    def __init__(self) -> None:
+        self.logs: dict[str, list[HashedEntry]] = {}
+        self.tails: dict[str, bytes] = {}
+        self.grown: dict[str, anyio.Event] = {}
+        self.locked: set[str] = set()
+        self.records_read = 0
+
+    async def replace_lines(self, session_id: SessionId, lines: Sequence[bytes]) -> None:
+        """Keep the lines as they are, right or wrong."""
+        self.logs[session_id] = [_as_record(line) for line in lines]
+
+    async def write_tail(self, session_id: SessionId, tail: bytes) -> None:
+        """Keep what follows the last line feed beside the lines."""
+        self.tails[session_id] = tail
+
+    async def empty_log(self, session_id: SessionId) -> None:
+        """Leave the session without records."""
+        self.logs[session_id] = []
+
+    @asynccontextmanager
+    async def hold_lock(self, session_id: SessionId) -> AsyncGenerator[None, None]:
+        """Lock everybody else out."""
+        self.locked.add(session_id)
+        yield
+        self.locked.discard(session_id)
+
+    def read_cost(self) -> int:
+        """Return how many records were read."""
+        return self.records_read
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything."""
+        return Capabilities(
+            persistent=True,
+            several_handles=True,
+            replace_lines=self.replace_lines,
+            write_tail=self.write_tail,
+            empty_log=self.empty_log,
+            read_cost=self.read_cost,
+            hold_lock=self.hold_lock,
+        )
+
+
+def _as_record(line: bytes) -> HashedEntry:
+    try:
+        return parse_record(line)
+    except CorruptLog:
+        return HashedEntry(line, hash=EntryHash(""), prev_hash=None, seq=-1)
+
+
+def _named_session(first: HashedEntry) -> str:
+    bound = bound_session(first.line[:BINDING_BYTES_MAX])
+    return bound[1] if bound else ""
+
+
+class SharedMemoryStore(MemoryStore):
+    """Keeps the whole contract over a ``Place``."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(line_bytes_max=256 * 1024)
+        self.place = place
+        self._logs = place.logs
+        self._grown = place.grown
+
+    async def read_all(self, session_id: str) -> list[HashedEntry]:
+        await anyio.lowlevel.checkpoint()
+        check = self._checker("read_all", session_id)
+        records = []
+        for index in range(len(self._log(session_id))):
+            records.append(self._fetch(session_id, index))
+            check(records[-1].line)
+        return records
+
+    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+        await anyio.lowlevel.checkpoint()
+        check = self._checker("read", session_id)
+        for index in range(len(self._log(session_id))):
+            record = self._fetch(session_id, index)
+            check(record.line)
+            if after is None or index > after:
+                yield record
+
+    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+        await anyio.lowlevel.checkpoint()
+        check = self._checker("follow", session_id)
+        index = 0
+        while True:
+            while index >= len(self._log(session_id)):
+                await self._grown.setdefault(SessionId(session_id), anyio.Event()).wait()
+            record = self._fetch(session_id, index)
+            check(record.line)
+            if after is None or index > after:
+                yield record
+            index += 1
+
+    async def read_head(self, session_id: str) -> Head | None:
+        await anyio.lowlevel.checkpoint()
+        return self._checked_head("read_head", session_id) if self._log(session_id) else None
+
+    async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
+        await anyio.lowlevel.checkpoint()
+        for index in range(len(self._log(session_id))):
+            yield self._fetch(session_id, index).line + b"\n"
+        yield self.place.tails.get(SessionId(session_id), b"")
+
+    def _commit(self, session_id: str, expected: Head | None, records: Sequence[HashedEntry]) -> None:
+        self._check_unlocked(session_id)
+        if self._logs.get(SessionId(session_id)):
+            self._checked_head("append", session_id)
+        super()._commit(session_id, expected, records)
+        self.place.tails.pop(SessionId(session_id), None)
+
+    def _check_unlocked(self, session_id: str) -> None:
+        if session_id in self.place.locked:
+            raise SessionLocked(SessionId(session_id), waited_s=0)
+
+    def _checked_head(self, path: str, session_id: str) -> Head:
+        """Return the head of a log that holds records, judged by its ends."""
+        first, last = self._fetch(session_id, 0), self._fetch(session_id, -1)
+        if path in self._unverified():
+            return last.head
+        head = head_from_ends(first.line, last.line, self._binding(path, session_id) or _named_session(first))
+        if head is None:
+            scanner = LogScanner(SessionId(session_id))
+            for index in range(len(self._log(session_id))):
+                scanner.check(self._fetch(session_id, index).line)
+        return last.head
+
+    def _checker(self, path: str, session_id: str) -> Callable[[bytes], object]:
+        """Return what checks each next line of the log that ``path`` reads."""
+        if path in self._unverified():
+            return lambda line: line
+        return LogScanner(self._binding(path, session_id)).check
+
+    def _fetch(self, session_id: str, index: int) -> HashedEntry:
+        """Return one record; the one way to what is kept."""
+        self.place.records_read += 1
+        return self._log(session_id)[index]
+
+    def _unverified(self) -> tuple[str, ...]:
+        """Return the paths that serve what they find; for stores that are broken."""
+        return ()
+
+    def _binding(self, path: str, session_id: str) -> SessionId | None:  # noqa: ARG002 - for stores that are broken
+        """Return the session that ``path`` holds the first record to."""
+        return SessionId(session_id)
