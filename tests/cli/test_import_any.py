@@ -122,3 +122,14 @@ def test_a_real_folder_imports_whole(empty: Cli, shared: Path) -> None:
     assert empty("audit").status == 0
     for report in empty("import", str(shared / "data" / "codex"), "--json").objects:
         assert report["unchanged"], json.dumps(report)
+
+
+def test_an_older_copy_is_told(empty: Cli, tmp_path: Path) -> None:
+    """A beginning of what is imported says so, in words and in JSON."""
+    whole, copy = tmp_path / "whole.jsonl", tmp_path / "copy.jsonl"
+    whole.write_text(rollout())
+    copy.write_text(rollout().splitlines(keepends=True)[0])
+    empty("import", str(whole))
+    assert empty("import", str(copy)).lines == ["copy.jsonl: an older copy: nothing new"]
+    (report,) = empty("import", str(copy), "--json").objects
+    assert (report["older_copy"], report["unchanged"], report["records_added"]) == (True, True, 0)

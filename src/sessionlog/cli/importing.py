@@ -303,6 +303,8 @@ async def print_import(app: App, report: "ImportReport") -> None:
 
 
 def _outcome(report: "ImportReport") -> str:
+    if report.older_copy:
+        return "an older copy: nothing new"
     if report.unchanged:
         return "nothing new" if report.sessions else "nothing to import"
     made = sum(session.made for session in report.sessions)
@@ -337,6 +339,7 @@ def _report_object(report: "ImportReport") -> dict[str, object]:
         **{name: getattr(report, name) for name in names},
         "records_added": report.records_added,
         "unchanged": report.unchanged,
+        "older_copy": report.older_copy,
         "sessions": report.sessions,
         "not_understood": report.not_understood,
         "waiting": report.waiting,

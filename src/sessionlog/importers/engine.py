@@ -1,16 +1,16 @@
 """Importing one transcript of any format: read it, see what the store has of it, plan, and write what is new.
 
-The file is read in passes, none of which keeps it: the survey; the digest of what earlier imports said they read; and
-the one that writes. Which store session continues this file is not guessed: the source that its log names (so many
-bytes with this BLAKE3) must be the beginning of this file. Another file with the same session id, or a file that was
-rewritten, becomes ``<id>-2``, and so on.
+The file is read in two passes, neither of which keeps it: the survey, and the one that writes, which commits nothing
+that the survey did not read. Which store session continues this file is not guessed: by the marks in its notes
+(:mod:`.marks`) one must be a beginning of the other. A beginning of what is imported is an older copy, and brings
+nothing. Another file with the same session id, or a file that was rewritten, becomes ``<id>-2``, and so on.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from blake3 import blake3
+import msgspec
 
 from ..ids import SessionId, now_ms
 from ..loops import SpawnLinked
@@ -21,7 +21,7 @@ from .lines import ByteFile, Found, Pieces
 from .plan import Plan, PlannedSession
 from .protocol import Format, Header
 from .report import ImportedSession, ImportFailed, ImportReport, NotUnderstood
-from .source import Meter, close, digests, open_regular
+from .source import Meter, Recheck, close, digests, open_regular
 from .spawned import find_spawn
 from .survey import Survey
 from .usage import Due, added_tokens
@@ -102,9 +102,17 @@ class _Import:
         if header is None:
             self._meter.finish(size)
             return self._report_nothing(size)
-        base, ledgers, source = await self._find_base(header.session_id, size)
+        base, ledgers = await self._find_base(header.session_id)
+        source = self._source(size)
         result = await self._plan(base, ledgers)
         growing = self._growing if self._growing is not None else True if self._survey.unfinished else None
+        if self._is_beginning(ledgers):
+            if await self._has_grown(size):
+                raise _Outrun
+            if not self._news_of(result, ledgers):
+                self._meter.finish(size)
+                return self._report_copy(result, ledgers, size)
+            growing = True  # an import of the longer file was broken off
         spawned = await find_spawn(self._store, header, ledgers.get(base))
         due = self._transcript.usage(result, growing=growing)
         imported_before = len(_settled(ledgers) - self._survey.left_out)  # the writer adds to the ledgers
@@ -128,51 +136,76 @@ class _Import:
             unchanged=True,
         )
 
+    def _source(self, size: int) -> Source:
+        """Return what new notes say of this file."""
+        path = str(self._path).encode(errors="surrogateescape").decode(errors="replace")
+        survey = self._survey
+        name = path.rpartition("/")[2]
+        return Source(path=path, name=name, size=size, bytes=survey.consumed_bytes, blake3=survey.digest)
+
+    def _is_beginning(self, ledgers: dict[SessionId, Ledger]) -> bool:
+        """Tell whether more of the file that this one goes with was imported than this one has."""
+        more = any(ordinal >= self._survey.object_count for ordinal in _marks(ledgers))
+        return more or any(size > self._survey.consumed_bytes for size in _sizes(ledgers))
+
+    async def _has_grown(self, size: int) -> bool:
+        await self._file.seek(size)
+        return bool(await self._file.read(1))
+
     def _pieces(self, *, end: int | None = None, on_chunk: Callable[[bytes], object] | None = None) -> Pieces:
         limit, keys = self._store.line_bytes_max, self._format.line_keys
         return Pieces(self._file, line_bytes_max=limit, line_keys=keys, end=end, on_chunk=on_chunk)
 
     async def _read_survey(self) -> int:
         """Read the whole file; return its size in bytes."""
-        size = 0
 
         def count(chunk: bytes) -> None:
-            nonlocal size
-            size += len(chunk)
+            self._survey.take(chunk)
             self._meter.advance(len(chunk))
 
         async for piece in self._pieces(on_chunk=count):
             self._survey.add(piece, self._transcript, line_bytes_max=self._store.line_bytes_max)
-        return size
+        return self._survey.prefixes.size
 
-    async def _find_base(self, wanted: SessionId, size: int) -> tuple[SessionId, dict[SessionId, Ledger], Source]:
-        """Return the main session's id, what the store has of this file, and the source that new notes name."""
-        candidates: list[Ledger] = []
+    async def _find_base(self, wanted: SessionId) -> tuple[SessionId, dict[SessionId, Ledger]]:
+        """Return the main session's id and what the store has of this file: the first that goes with it, or nothing."""
         number, base = 1, wanted
         while (ledger := await read_ledger(self._store, base, self._format.name)) is not None:
-            candidates.append(ledger)
-            number += 1
-            base = SessionId(f"{wanted}-{number}")
-        consumed = self._survey.consumed_bytes
-        marks = {note.source.bytes for ledger in candidates if (note := ledger.last_note) is not None}
-        seen = {mark for mark in marks if mark <= consumed or mark > size}
-        found = await digests(self._file, seen | {consumed})
-        path = str(self._path).encode(errors="surrogateescape").decode(errors="replace")
-        source = Source(path=path, name=path.rpartition("/")[2], size=size, bytes=consumed, blake3=found[consumed])
-        for ledger in candidates:
-            note = ledger.last_note
-            if note is None and ledger.only_begun_ms is not None and ledger.only_begun_ms == self._start_ms(wanted):
-                return ledger.session_id, {ledger.session_id: ledger}, source
-            if note is not None and found.get(note.source.bytes) == note.source.blake3:
-                if note.source.bytes > size:
-                    raise _Outrun
-                ledgers = {ledger.session_id: ledger}
+            unwritten = ledger.last_note is None and ledger.only_begun_ms is not None
+            if unwritten and ledger.only_begun_ms == self._start_ms(wanted):
+                return base, {base: ledger}
+            ledgers = {base: ledger}
+            if self._may_go_with(ledger):
                 for session_id in sorted(ledger.sessions):
                     derived = await read_ledger(self._store, session_id, self._format.name)
                     if derived is not None:
                         ledgers[session_id] = derived
-                return ledger.session_id, ledgers, source
-        return base, {}, source
+            if await self._goes_with(ledgers):
+                return base, ledgers
+            number += 1
+            base = SessionId(f"{wanted}-{number}")
+        return base, {}
+
+    def _may_go_with(self, ledger: Ledger) -> bool:
+        """Tell whether the first object of the file that ``ledger`` knows is the same: a cheap look."""
+        first = min(ledger.marks, default=self._survey.object_count)
+        return first >= self._survey.object_count or ledger.marks[first] == self._survey.marks[first]
+
+    async def _goes_with(self, ledgers: dict[SessionId, Ledger]) -> bool:
+        """Tell whether this file and the one that was imported are the same as far as both go."""
+        survey = self._survey
+        known = _marks(ledgers)
+        common = max((ordinal for ordinal in known if ordinal < survey.object_count), default=None)
+        if common is not None:
+            return known[common] == survey.marks[common]
+        sources = {size: digest for ledger in ledgers.values() for size, digest in ledger.sources.items()}
+        if not sources:
+            return False  # nobody imported it
+        # Notes of earlier versions have no marks. They tell a beginning of the source where one was imported.
+        most = max(sources)
+        if most > survey.consumed_bytes:
+            return sources.get(survey.consumed_bytes) == survey.digest
+        return (await digests(self._file, {most})).get(most) == sources[most]
 
     def _start_ms(self, base: SessionId) -> int:
         """Return the time that this file's main session starts with."""
@@ -195,14 +228,7 @@ class _Import:
         self, result: Plan, ledgers: dict[SessionId, Ledger], due: Mapping[SessionId, list[Due]], source: Source
     ) -> bool:
         main = ledgers.get(result.sessions[0].session_id)
-        if main is None or main.last_note is None or main.last_note.source.bytes != source.bytes:
-            return True
-        settled = _settled(ledgers)
-        left_out = self._survey.left_out
-        if any(
-            ordinal not in result.waiting and ordinal not in settled and ordinal not in left_out
-            for ordinal in result.session_of
-        ):
+        if main is None or max(main.sources, default=-1) < source.bytes or self._news_of(result, ledgers):
             return True
         counted = {session_id: ledger.counted for session_id, ledger in ledgers.items()}
         return any(
@@ -210,6 +236,11 @@ class _Import:
             for session_id, dues in due.items()
             for one in dues
         )
+
+    def _news_of(self, result: Plan, ledgers: dict[SessionId, Ledger]) -> bool:
+        """Tell whether an object that has a place is not in the store."""
+        done = _settled(ledgers) | self._survey.left_out
+        return any(ordinal not in result.waiting and ordinal not in done for ordinal in result.session_of)
 
     async def _write(
         self,
@@ -248,15 +279,16 @@ class _Import:
             ledgers,
             due,
             opening_note=opening_note,
+            marks=self._survey.marks,
             clock=self._clock,
             whole=whole,
             spawned=spawned,
         )
         await self._file.seek(0)
-        hasher = blake3()
+        recheck = Recheck(self._path, self._survey.prefixes, source)
 
         def count(chunk: bytes) -> None:
-            hasher.update(chunk)
+            recheck.take(chunk)
             self._meter.advance(len(chunk))
 
         ts = header.started_ms
@@ -265,10 +297,15 @@ class _Import:
                 own = self._transcript.time(piece)
                 ts = ts if own is None else own
                 await writer.take(Piece(piece, ts, piece.ordinal in self._survey.left_out))
-        if hasher.hexdigest() != source.blake3:
-            raise ImportFailed(self._path, "it was rewritten while it was read: import it again")
+        recheck.finish()
         await writer.finish()
         return writer
+
+    def _report_copy(self, result: Plan, ledgers: dict[SessionId, Ledger], size: int) -> ImportReport:
+        """Report a beginning of what is imported."""
+        report = self._report(result, None, size, imported_before=len(_settled(ledgers) & result.session_of.keys()))
+        sessions = [one for one in report.sessions if one.session_id in ledgers]
+        return msgspec.structs.replace(report, sessions=sessions, older_copy=True)
 
     def _report(self, result: Plan, writer: Writer | None, size: int, *, imported_before: int) -> ImportReport:
         lines, held = self._survey.lines, result.waiting
@@ -291,6 +328,16 @@ class _Import:
 def _settled(ledgers: dict[SessionId, Ledger]) -> set[int]:
     """Return the ordinals of the source's objects that are in the store."""
     return {ordinal for ledger in ledgers.values() for ordinal in ledger.ends}
+
+
+def _marks(ledgers: dict[SessionId, Ledger]) -> dict[int, bytes]:
+    """Return the marks of the source that the ledgers know."""
+    return {ordinal: mark for ledger in ledgers.values() for ordinal, mark in ledger.marks.items()}
+
+
+def _sizes(ledgers: dict[SessionId, Ledger]) -> set[int]:
+    """Return how many bytes of the source were imported each time."""
+    return {size for ledger in ledgers.values() for size in ledger.sources}
 
 
 def _session_report(session: PlannedSession, writer: Writer | None) -> ImportedSession:

@@ -28,6 +28,7 @@ from ..ids import Head, SessionId
 from ..loops.as_told import Told
 from ..store import Store
 from .loop_events import EarlyEnds
+from .marks import read_marks
 from .report import NotUnderstood
 
 IMPORT_DOMAIN: Final = "import"
@@ -52,7 +53,8 @@ class ImportNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``records`` is a list of ``[first, last, count]``: each of the source's JSON objects ``first`` to ``last`` (0-based,
     in the order of the file) gave ``count`` of the records that follow this note in its commit, in that order; the
     object ``-1`` stands for records that belong to no line. ``usage`` holds the tokens that the commit counts for an
-    API message. ``sessions`` are those that the file makes beside this one.
+    API message. ``sessions`` are those that the file makes beside this one. ``marks`` identifies, for each object in
+    ``records`` in turn, the source up to and including it (:mod:`.marks`).
     """
 
     format: str
@@ -66,6 +68,7 @@ class ImportNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sessions: list[SessionId] = msgspec.field(default_factory=list)
     records: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
     usage: dict[str, tuple[int, int, int, int]] = msgspec.field(default_factory=dict)
+    marks: str = ""
 
 
 class End(NamedTuple):
@@ -88,6 +91,10 @@ class Ledger:
     history_len: int = 0
     first_note: ImportNote | None = None
     last_note: ImportNote | None = None
+    sources: dict[int, str] = field(default_factory=dict)
+    """Of the sources that were imported: how many bytes, and their BLAKE3."""
+    marks: dict[int, bytes] = field(default_factory=dict)
+    """The marks of the source's objects, as far as this log tells them."""
     sessions: set[SessionId] = field(default_factory=set)
     counted: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
     listed: set[NotUnderstood] = field(default_factory=set)
@@ -136,11 +143,14 @@ class Ledger:
     def _take_note(self, note: ImportNote, head: Head) -> None:
         self.first_note = self.first_note or note
         self.last_note = note
+        self.sources[note.source.bytes] = note.source.blake3
         self.sessions.update(note.sessions)
         self.listed.update(note.not_understood or ())
         self._usage = list(note.usage.items())[::-1]
         objects = [(ordinal, count) for first, last, count in note.records for ordinal in range(first, last + 1)]
         self._expected = objects[::-1]
+        ordinals = (ordinal for ordinal, _ in objects if ordinal != NO_OBJECT)
+        self.marks.update(zip(ordinals, read_marks(note.marks), strict=False))
         self._settle(head)
 
     def _take_usage(self, entry: LogEntry) -> bool:

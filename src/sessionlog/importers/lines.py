@@ -129,16 +129,28 @@ class Pieces:
 
 
 class Chunks:
-    """Reads a file in chunks, from where it stands, up to ``end`` bytes on."""
+    """Reads a file in chunks, from where it stands, up to ``end`` bytes on.
+
+    Each chunk but the last is full, so that two readings of a file end their chunks at the same bytes. The file ends
+    where it was first seen to end, even if it grows.
+    """
 
     def __init__(self, file: ByteFile, *, end: int | None = None) -> None:
         """Read from ``file``."""
         self._file = file
         self._left = end
+        self._ended = False
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end."""
-        chunk = await self._file.read(CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left))
+        wanted = CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left)
+        parts: list[bytes] = []
+        while wanted and not self._ended:
+            part = await self._file.read(wanted)
+            self._ended = not part
+            parts.append(part)
+            wanted -= len(part)
+        chunk = parts[0] if len(parts) == 1 else b"".join(parts)
         if self._left is not None:
             self._left -= len(chunk)
         return chunk

@@ -46,6 +46,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     The file's pieces are ``imported`` (JSON objects that are in the store now), listed in ``not_understood`` (with the
     reason), or ``waiting`` (an unfinished last line; a compact boundary whose summary is not there yet; a file
     without any message): nothing else. ``unchanged``: everything was there already, and nothing was written.
+    ``older_copy``: besides, more of the same file is in the store; this is a beginning of it, such as a backup.
     ``format`` is the format's name; ``None`` for a file that is empty so far. ``live_session_id`` is the session that
     the last message of the file belongs to: the one to resume.
     """
@@ -61,6 +62,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     not_understood: list[NotUnderstood] = msgspec.field(default_factory=list)
     waiting: list[NotUnderstood] = msgspec.field(default_factory=list)
     unchanged: bool = False
+    older_copy: bool = False
 
     @property
     def records_added(self) -> int:

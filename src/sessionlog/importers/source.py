@@ -9,7 +9,9 @@ import anyio
 import anyio.to_thread
 from blake3 import blake3
 
+from .ledger import Source
 from .lines import ByteFile, Chunks, open_bytes
+from .marks import Prefixes
 from .report import ImportFailed
 
 
@@ -39,6 +41,33 @@ class Meter:
         if self._progress is not None and done > self._told:
             self._progress(done - self._told)
             self._told = done
+
+
+class Recheck:
+    """Checks that the second reading of a file gives what the first gave, before any of it is used."""
+
+    def __init__(self, path: Path, prefixes: Prefixes, source: Source) -> None:
+        """Compare with ``prefixes``, up to the end of ``source``."""
+        self._path = path
+        self._prefixes = prefixes
+        self._source = source
+        self._hasher = blake3()
+        self._size = 0
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next chunk; raises :class:`ImportFailed` if it is another."""
+        self._hasher.update(chunk)
+        self._size += len(chunk)
+        at_end = self._size == self._source.bytes
+        self._require(self._source.blake3 if at_end else self._prefixes.at(self._size))
+
+    def finish(self) -> None:
+        """Raise :class:`ImportFailed` if bytes are missing."""
+        self._require(self._source.blake3)
+
+    def _require(self, digest: str | None) -> None:
+        if self._hasher.hexdigest() != digest:
+            raise ImportFailed(self._path, "it was rewritten while it was read: import it again")
 
 
 async def open_regular(path: Path) -> tuple[Path, ByteFile]:

@@ -11,6 +11,7 @@ from typing import Final
 from ..entries import HookInjectedItems, RequestConfig, encode_entry
 from ..errors import InvalidEntry
 from .lines import Bad, Found, Piece, Tail
+from .marks import Marks, Prefixes
 from .protocol import Transcript
 from .report import NotUnderstood
 
@@ -35,10 +36,22 @@ class Survey:
     lines: "array[int]" = field(default_factory=lambda: array("Q"))
     """For each object, its line."""
 
+    marks: Marks = field(default_factory=Marks)
+    prefixes: Prefixes = field(default_factory=Prefixes)
+
     @property
     def object_count(self) -> int:
         """How many JSON objects there are."""
         return len(self.lines)
+
+    @property
+    def digest(self) -> str:
+        """The BLAKE3 of the bytes that were consumed."""
+        return self.prefixes.settle(self.consumed_bytes)
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes of the file, before the pieces that end in them."""
+        self.prefixes.take(chunk, consumed=self.consumed_bytes)
 
     def add(self, piece: Piece, transcript: Transcript, *, line_bytes_max: int) -> None:
         """Take the next piece of the file in, and show it to ``transcript``."""
@@ -51,6 +64,7 @@ class Survey:
             self.not_understood.append(NotUnderstood(piece.line, piece.reason))
             return
         self.lines.append(piece.line)
+        self.marks.add(piece.raw)
         reason = _refusal(piece, transcript, line_bytes_max=line_bytes_max)
         again = transcript.add(piece, fits=reason is None)
         if reason is not None or again is not None:

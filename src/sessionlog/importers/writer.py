@@ -33,6 +33,7 @@ from ..store import Store
 from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
 from .lines import Found
 from .loop_events import LoopEvents, bare, due_links, parted
+from .marks import Marks
 from .plan import Plan, PlannedSession
 from .protocol import Format, Transcript
 from .survey import RECORD_OVERHEAD_BYTES
@@ -72,12 +73,14 @@ class Writer:
         due: Mapping[SessionId, list[Due]],
         *,
         opening_note: Callable[[PlannedSession], ImportNote],
+        marks: Marks,
         clock: Callable[[], int],
         whole: bool,
         spawned: SpawnLinked | None,
     ) -> None:
         """Write behind what ``ledgers`` say; ``opening_note`` makes the note that opens a session's part.
 
+        ``marks`` are those of the file's objects.
         ``whole``: nobody is still writing the file. ``spawned`` tells which tool call ran the main session's agent.
         """
         self.store = store
@@ -85,6 +88,7 @@ class Writer:
         self.transcript: Transcript = source[1]
         self.plan = plan
         self.opening_note = opening_note
+        self.marks = marks
         self.clock = clock
         self.whole = whole
         self.spawned = spawned
@@ -121,6 +125,8 @@ class Writer:
                     writer.take_again(one)
                 else:
                     await writer.take(one)
+            elif session is None and one.left_out and one.ordinal not in self._settled:
+                self._main.pass_over(one)
             if self.plan.waits_for:
                 self._passed.add(one.ordinal)
             ready.extend(reversed(self._held.pop(one.ordinal, ())))
@@ -189,6 +195,10 @@ class SessionWriter:
         """Take a line that the log has already: what comes may go on from it."""
         self._events_of(piece)
 
+    def pass_over(self, piece: Piece) -> None:
+        """Note an object that has no place and no records, so that its mark is known."""
+        self._counts.append((piece.ordinal, 0))
+
     async def finish(self, *, left: bool = False, link: SpawnLinked | None = None) -> None:
         """Write what is due, and commit; the session may have been ``left`` for a compacted one."""
         if self._begun:
@@ -213,7 +223,8 @@ class SessionWriter:
         note = self._run.opening_note(self.session)
         if self.noted:
             note = ImportNote(format=note.format, source=note.source, role=note.role)
-        note = msgspec.structs.replace(note, records=runs(self._counts), usage=self._usage)
+        marks = self._run.marks.text(ordinal for ordinal, _ in self._counts if ordinal != NO_OBJECT)
+        note = msgspec.structs.replace(note, records=runs(self._counts), usage=self._usage, marks=marks)
         await self._append([note_entry(note, ts=self._run.clock()), *self._entries])
         self.noted = True
         self._entries, self._counts, self._usage, self._size = [], [], {}, 0
