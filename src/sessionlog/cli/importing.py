@@ -303,6 +303,8 @@ async def print_import(app: App, report: "ImportReport") -> None:
 
 
 def _outcome(report: "ImportReport") -> str:
+    if report.passed_over is not None:
+        return f"passed over: {report.passed_over}"
     if report.older_copy:
         return "an older copy: nothing new"
     if report.unchanged:
@@ -340,6 +342,7 @@ def _report_object(report: "ImportReport") -> dict[str, object]:
         "records_added": report.records_added,
         "unchanged": report.unchanged,
         "older_copy": report.older_copy,
+        "passed_over": report.passed_over,
         "sessions": report.sessions,
         "not_understood": report.not_understood,
         "waiting": report.waiting,

@@ -16,6 +16,7 @@ from .engine import import_transcript
 from .layout import START, Layout
 from .ledger import IMPORT_DOMAIN, ImportNote, Source
 from .lines import Found
+from .logs import LogForked, import_log
 from .paths import find_transcripts
 from .plan import Plan, PlannedSession, session_name
 from .protocol import Format, Header, Transcript
@@ -47,6 +48,7 @@ __all__ = [
     "ImportedDocument",
     "ImportedSession",
     "Layout",
+    "LogForked",
     "NotImported",
     "NotUnderstood",
     "Outcome",
@@ -62,6 +64,7 @@ __all__ = [
     "find_transcripts",
     "import_document",
     "import_file",
+    "import_log",
     "import_paths",
     "import_transcript",
     "recognise",

@@ -285,7 +285,7 @@ class _Import:
             spawned=spawned,
         )
         await self._file.seek(0)
-        recheck = Recheck(self._path, self._survey.prefixes, source)
+        recheck = Recheck(self._path, self._survey.prefixes, source.bytes)
 
         def count(chunk: bytes) -> None:
             recheck.take(chunk)

@@ -11,6 +11,7 @@ from .codex import Codex
 from .contained import contained
 from .engine import NO_OBJECT_REASON, import_transcript
 from .lines import Bad, Found, Pieces, Tail
+from .logs import TRACE_REASON, import_log, is_log, is_trace
 from .paths import import_each
 from .pi import Pi
 from .protocol import Format
@@ -34,6 +35,8 @@ async def import_file(
 ) -> ImportReport:
     """Import one transcript, or what is new in it since the last time, in whichever of ``formats`` it is.
 
+    A log of sessionlog itself is copied as it is (:func:`import_log`); the trace beside a log is passed over.
+
     ``growing`` says whether the file is still being written: what may go on at its very end then waits. By default that
     is so if the file ends in the middle of a line. ``progress`` is called with the number of bytes done since its last
     call; the numbers add up to the file's size. ``clock`` gives the time of the import, in unix ms.
@@ -42,6 +45,10 @@ async def import_file(
     raises. What was committed until then stays, and importing again goes on from there. A file that holds nothing whole
     yet is reported, with what waits in it.
     """
+    if is_trace(path):
+        return ImportReport(path=path, bytes_read=0, unchanged=True, passed_over=TRACE_REASON)
+    if await is_log(path):
+        return await import_log(store, path, progress=progress)
     found = await _look(store, path, formats)
     if isinstance(found, ImportReport):
         if progress is not None and found.bytes_read:

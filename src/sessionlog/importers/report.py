@@ -47,8 +47,9 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     reason), or ``waiting`` (an unfinished last line; a compact boundary whose summary is not there yet; a file
     without any message): nothing else. ``unchanged``: everything was there already, and nothing was written.
     ``older_copy``: besides, more of the same file is in the store; this is a beginning of it, such as a backup.
-    ``format`` is the format's name; ``None`` for a file that is empty so far. ``live_session_id`` is the session that
-    the last message of the file belongs to: the one to resume.
+    ``passed_over`` says why the file is not meant to be imported, such as a trace beside a log.
+    ``format`` is the format's name, ``sessionlog`` for a log of ours; ``None`` for a file that is empty so far.
+    ``live_session_id`` is the session that the last message of the file belongs to: the one to resume.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     waiting: list[NotUnderstood] = msgspec.field(default_factory=list)
     unchanged: bool = False
     older_copy: bool = False
+    passed_over: str | None = None
 
     @property
     def records_added(self) -> int:

@@ -9,7 +9,6 @@ import anyio
 import anyio.to_thread
 from blake3 import blake3
 
-from .ledger import Source
 from .lines import ByteFile, Chunks, open_bytes
 from .marks import Prefixes
 from .report import ImportFailed
@@ -46,11 +45,12 @@ class Meter:
 class Recheck:
     """Checks that the second reading of a file gives what the first gave, before any of it is used."""
 
-    def __init__(self, path: Path, prefixes: Prefixes, source: Source) -> None:
-        """Compare with ``prefixes``, up to the end of ``source``."""
+    def __init__(self, path: Path, prefixes: Prefixes, end: int) -> None:
+        """Compare with ``prefixes``, up to byte ``end``, which was the last that was made use of."""
         self._path = path
         self._prefixes = prefixes
-        self._source = source
+        self._end = end
+        self._digest = prefixes.settle(end)
         self._hasher = blake3()
         self._size = 0
 
@@ -58,12 +58,11 @@ class Recheck:
         """Take the next chunk; raises :class:`ImportFailed` if it is another."""
         self._hasher.update(chunk)
         self._size += len(chunk)
-        at_end = self._size == self._source.bytes
-        self._require(self._source.blake3 if at_end else self._prefixes.at(self._size))
+        self._require(self._digest if self._size == self._end else self._prefixes.at(self._size))
 
     def finish(self) -> None:
         """Raise :class:`ImportFailed` if bytes are missing."""
-        self._require(self._source.blake3)
+        self._require(self._digest)
 
     def _require(self, digest: str | None) -> None:
         if self._hasher.hexdigest() != digest:
