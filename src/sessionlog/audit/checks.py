@@ -1,7 +1,8 @@
 """Verifying and auditing: one pass over the bytes of a log, then where it comes from."""
 
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Final
 
 import msgspec
 
@@ -10,9 +11,13 @@ from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, Sess
 from ..record import HashedEntry
 from ..store import Store
 from ..turns import Turns
+from .chunks import CHUNK_SESSIONS, directory_of, in_chunks
 from .meaning import Meaning
 from .provenance import Claim, Evidence, Origins, claims
 from .report import Findings, Report
+
+MANY_SESSIONS: Final = 100
+"""Fewer sessions are checked one after the other, by the event loop that asks."""
 
 
 async def verify_session(store: Store, session_id: str) -> Report:
@@ -32,26 +37,84 @@ async def audit_session(store: Store, session_id: str) -> Report:
     return await _audit(store, session_id, known={})
 
 
-async def verify_store(store: Store) -> AsyncGenerator[Report, None]:
+async def verify_store(store: Store, *, jobs: int = 1) -> AsyncGenerator[Report, None]:
     """Verify every session that the store lists, one report each, last activity first.
 
+    A :class:`FileStore` of many sessions is read by up to ``jobs`` processes.
     The report of a log that cannot be read says so: its state is ``unreadable``. Whoever stops early closes the stream
     (``contextlib.aclosing``). Raises :class:`StoreFailed` if the store cannot be listed.
     """
-    for session_id in await store.list_sessions():
-        yield await _reported(session_id, verify_session(store, session_id))
+    session_ids = await store.list_sessions()
+    directory = directory_of(store)
+    if directory is None or len(session_ids) < MANY_SESSIONS:
+        for session_id in session_ids:
+            yield await _reported(session_id, verify_session(store, session_id))
+        return
+    chunks = _parts(session_ids)
+    async with aclosing(in_chunks(_verify_each, directory, chunks, jobs=jobs)) as results:
+        async for reports in results:
+            for report in reports:
+                yield report
 
 
-async def audit_store(store: Store) -> AsyncGenerator[Report, None]:
+async def audit_store(store: Store, *, jobs: int = 1) -> AsyncGenerator[Report, None]:
     """Audit every session that the store lists, one report each, a source before what was made from it.
 
     Reads every log once, and before that the first record of each; holds some hundred bytes for each session that was
-    made from another. Raises as :func:`verify_store`.
+    made from another. ``jobs`` as for :func:`verify_store`; a session and what was made from it go to one process.
+    Raises as that does.
     """
     session_ids = await store.list_sessions()
-    sources, known = await _survey(store, session_ids)
-    for session_id in _sources_first(session_ids, sources):
-        yield await _reported(session_id, _audit(store, session_id, known=known))
+    directory = directory_of(store)
+    if directory is None or len(session_ids) < MANY_SESSIONS:
+        sources, known = await _survey(store, session_ids)
+        for session_id in _sources_first(session_ids, sources):
+            yield await _reported(session_id, _audit(store, session_id, known=known))
+        return
+    sources = {}
+    async with aclosing(in_chunks(_sources_of, directory, _parts(session_ids), jobs=jobs)) as parts:
+        async for part in parts:
+            sources.update(part)
+    chunks = _families(list(_sources_first(session_ids, sources)), sources)
+    async with aclosing(in_chunks(_audit_each, directory, chunks, jobs=jobs)) as results:
+        async for reports in results:
+            for report in reports:
+                yield report
+
+
+async def _verify_each(store: Store, session_ids: Sequence[str]) -> list[Report]:
+    return [await _reported(session_id, verify_session(store, session_id)) for session_id in session_ids]
+
+
+async def _audit_each(store: Store, session_ids: Sequence[str]) -> list[Report]:
+    """Audit sessions of whole families, each source before what was made from it."""
+    _, known = await _survey(store, session_ids)
+    return [await _reported(session_id, _audit(store, session_id, known=known)) for session_id in session_ids]
+
+
+async def _sources_of(store: Store, session_ids: Sequence[str]) -> dict[str, str]:
+    sources, _ = await _survey(store, session_ids)
+    return sources
+
+
+def _parts(session_ids: Sequence[str]) -> list[Sequence[str]]:
+    return [session_ids[start : start + CHUNK_SESSIONS] for start in range(0, len(session_ids), CHUNK_SESSIONS)]
+
+
+def _families(session_ids: Sequence[str], sources: Mapping[str, str]) -> list[list[str]]:
+    """Return the ids, sources first, in chunks that part no session from its source."""
+    roots: dict[str, str] = {}
+    families: dict[str, list[str]] = {}
+    for session_id in session_ids:
+        source = sources.get(session_id)
+        root = roots[session_id] = session_id if source is None else roots.get(source, session_id)
+        families.setdefault(root, []).append(session_id)
+    chunks: list[list[str]] = [[]]
+    for family in families.values():
+        if chunks[-1] and len(chunks[-1]) + len(family) > CHUNK_SESSIONS:
+            chunks.append([])
+        chunks[-1] += family
+    return chunks
 
 
 class _Reading:

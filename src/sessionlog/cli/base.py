@@ -91,6 +91,22 @@ def example(*lines: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
+def jobs_option(command: AnyCommand) -> AnyCommand:
+    """Add ``--jobs``: how many processes work at once, by default one for each core that is there."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=_cores,
+        metavar="COUNT",
+        help="How many processes work at once.  [default: one for each core]",
+    )(command)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def common_options(command: AnyCommand) -> AnyCommand:
     """Add what :class:`Settings` holds to a command or a group; the innermost ``--store`` counts."""
     json_option = click.option(

@@ -20,14 +20,14 @@ from .. import (
     verify_session,
     verify_store,
 )
-from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, jobs_option, runs
 from .completion import complete_session
 from .lookup import find_sessions
 from .short_ids import ShownId
 from .text import SHORT_HASH_CHARS, counted, short
 
 CheckOne: TypeAlias = Callable[[Store, SessionId], Awaitable[Report]]
-CheckAll: TypeAlias = Callable[[Store], AsyncIterator[Report]]
+CheckAll: TypeAlias = Callable[..., AsyncIterator[Report]]
 
 _STATES: Final = {
     LogState.VALID: ("valid", "green"),
@@ -41,9 +41,10 @@ _INDENT: Final = 11
 
 @click.command(epilog=example("sessionlog verify", "sessionlog verify 0190163d --json"))
 @click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
+@jobs_option
 @common_options
 @runs
-async def verify(app: App, sessions: Sequence[str]) -> int:
+async def verify(app: App, sessions: Sequence[str], jobs: int) -> int:
     """Check that no byte was changed.
 
     Hashes, links and positions of all sessions, or of those named. Exit status 1 if a log is broken: the first bad
@@ -51,28 +52,31 @@ async def verify(app: App, sessions: Sequence[str]) -> int:
     is not broken. A cut tail or a rollback to an older copy do not show in a chain alone: keep head hashes elsewhere
     and compare them.
     """
-    return await _check(app, sessions, "verifying", verify_session, verify_store)
+    return await _check(app, sessions, "verifying", verify_session, verify_store, jobs=jobs)
 
 
 @click.command(epilog=example("sessionlog audit", "sessionlog audit 0190163d --json"))
 @click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
+@jobs_option
 @common_options
 @runs
-async def audit(app: App, sessions: Sequence[str]) -> int:
+async def audit(app: App, sessions: Sequence[str], jobs: int) -> int:
     """Check bytes, entries and origins.
 
     Whatever verify checks, of all sessions or of those named; then strict JSON, known entries that decode, and where
     forks and compactions say that they come from. Exit status as verify.
     """
-    return await _check(app, sessions, "auditing", audit_session, audit_store)
+    return await _check(app, sessions, "auditing", audit_session, audit_store, jobs=jobs)
 
 
-async def _check(app: App, texts: Sequence[str], doing: str, check_one: CheckOne, check_all: CheckAll) -> int:
+async def _check(
+    app: App, texts: Sequence[str], doing: str, check_one: CheckOne, check_all: CheckAll, *, jobs: int
+) -> int:
     """Check the sessions and print each report as it comes; return the exit status."""
     tally: Counter[LogState] = Counter()
     async with app.open_store() as store:
         session_ids = await find_sessions(store, texts) if texts else await store.list_sessions()
-        reports = _each(store, session_ids, check_one) if texts else check_all(store)
+        reports = _each(store, session_ids, check_one) if texts else check_all(store, jobs=jobs)
         shown = await app.shown_ids(store)
         await print_heading(app)
         with app.out.progress(doing, len(session_ids)) as advance:

@@ -14,7 +14,6 @@ import time
 from typing import Final, NamedTuple
 
 import anyio.lowlevel
-import anyio.to_thread
 
 from ...chain import LogScanner
 from ...errors import CorruptLog, Damage, SessionLogError, StoreFailed
@@ -80,7 +79,7 @@ class LogReader:
     async def step(self) -> Step:
         """Read the next chunk on a worker thread, check it on the event loop; otherwise as :meth:`step_blocking`."""
         news = await self._read_news()
-        data, at_end = await anyio.to_thread.run_sync(self._read) if news is None else news
+        data, at_end = await self._system.in_thread(self._read) if news is None else news
         records: list[HashedEntry] = []
         turns = Turns(self.scanner, lambda part: self.scanner.feed_into(part, records))
         try:
@@ -186,7 +185,7 @@ class RawReader:
         Raises :class:`SessionNotFound`, :class:`CorruptLog` where the file is no log or was replaced,
         :class:`StoreFailed`.
         """
-        return await anyio.to_thread.run_sync(self._step_blocking)
+        return await self._system.in_thread(self._step_blocking)
 
     def _step_blocking(self) -> bytes:
         fd = self._layout.open_to_read(self._session_id)

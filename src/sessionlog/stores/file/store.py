@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from ...entries import Extension, encode_entry
 from ...errors import SessionLocked, StoreFailed
@@ -104,6 +103,11 @@ class FileStore:
         """The longest record line, in bytes without LF, that this store takes and reads."""
         return self._line_bytes_max
 
+    @property
+    def can_be_reopened(self) -> bool:
+        """True if another store on :attr:`root` does the same: this one makes the system's own calls."""
+        return type(self._system) is System
+
     async def create_session(self, session_id: str, records: Sequence[HashedEntry]) -> None:
         """Make the session with its first records in one commit.
 
@@ -143,7 +147,7 @@ class FileStore:
                 if step.at_end:
                     return records
 
-        return await anyio.to_thread.run_sync(read_whole)
+        return await self._system.in_thread(read_whole)
 
     async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream the records behind position ``after``, verified; holds 1 MiB, or one record if that is longer."""
@@ -195,7 +199,7 @@ class FileStore:
         log = None if self._group.held else self._logs.known(session_id)
         if log is not None and log.is_current():
             return log.head
-        return await anyio.to_thread.run_sync(self._read_head_blocking, session_id)
+        return await self._system.in_thread(self._read_head_blocking, session_id)
 
     async def read_head_hash(self, session_id: str) -> EntryHash | None:
         """Return the last record's hash."""
@@ -205,7 +209,7 @@ class FileStore:
     async def list_sessions(self) -> list[SessionId]:
         """Return the ids of all sessions, last written first; none while the directory is not there."""
         self._check_usable()
-        return await anyio.to_thread.run_sync(self._layout.sessions)
+        return await self._system.in_thread(self._layout.sessions)
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether there is a log, or anything in its place."""

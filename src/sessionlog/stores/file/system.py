@@ -6,15 +6,21 @@ cut short, or kills the process; programs never need to.
 
 import contextlib
 import errno
+import functools
 import os
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+import anyio.to_thread
 
 try:
     import fcntl
 except ImportError:  # Windows: FileStore refuses before any of this is called
     fcntl = None  # type: ignore[assignment]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _SYNCFS_REPORTS_ERRORS: Final = (5, 8)
 """Since this Linux version, syncfs() returns the errors of writing back; before, it says 0 whatever happened."""
 _RWF_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
@@ -26,6 +32,10 @@ class System:
 
     tells_cached: bool = _RWF_NOWAIT != 0
     """Whether :meth:`pread_cached` is worth asking: False where the system, or the file system, cannot tell."""
+
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call that may wait for the disk beside the event loop, and return what it returns."""
+        return await anyio.to_thread.run_sync(functools.partial(call, *args, **kwargs))
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Open; never inherited by children, never the controlling terminal, never waiting for a FIFO's other end."""
@@ -128,6 +138,17 @@ class System:
             return False
         syncfs(fd)
         return True
+
+
+class InlineSystem(System):
+    """Calls that the event loop waits for: for a process that reads logs and has nothing else to do meanwhile.
+
+    The way to a thread and back takes longer than reading a small log does.
+    """
+
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the call here and now."""
+        return call(*args, **kwargs)
 
 
 class _SyncFs:

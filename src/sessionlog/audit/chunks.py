@@ -1,0 +1,83 @@
+"""Checking many sessions: chunks of them, each in one hop, in as many processes as are wanted.
+
+A chunk is checked by an event loop of its own, which waits for each read: for small logs, the way to a thread and back
+takes longer than all the rest. Results come in the order of the chunks. Whoever cancels ends the processes.
+"""
+
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+import anyio
+import anyio.to_process
+import anyio.to_thread
+
+from ..store import Store
+from ..stores.file import FileStore
+from ..stores.file.system import InlineSystem
+
+T = TypeVar("T")
+
+CHUNK_SESSIONS: Final = 200
+"""About so many sessions are checked in one hop."""
+_WINDOW: Final = 4
+"""So many chunks for each process are under way at a time; their results are held until all of them are there."""
+
+
+class Directory(NamedTuple):
+    """A file store, for another thread or process to open."""
+
+    root: str
+    line_bytes_max: int
+
+    def open(self) -> FileStore:
+        """Return a store of its own, which reads on the thread that it is used from."""
+        return FileStore(self.root, line_bytes_max=self.line_bytes_max, system=InlineSystem())
+
+
+def directory_of(store: Store) -> Directory | None:
+    """Return what another process needs to read ``store``; ``None`` where only this one can."""
+    if isinstance(store, FileStore) and store.can_be_reopened:
+        return Directory(str(store.root), store.line_bytes_max)
+    return None
+
+
+async def in_chunks(
+    check: Callable[[Store, Sequence[str]], Awaitable[T]],
+    directory: Directory,
+    chunks: Sequence[Sequence[str]],
+    *,
+    jobs: int,
+) -> AsyncGenerator[T, None]:
+    """Yield what ``check`` returns for each chunk of session ids, in their order, from up to ``jobs`` processes.
+
+    ``check`` is a function of a module, so that another process finds it, and so are its results' types. With one job
+    it runs in a thread. Raises what it raises.
+    """
+    limiter = anyio.CapacityLimiter(max(1, jobs))
+    window = _WINDOW * max(1, jobs)
+    for start in range(0, len(chunks), window):
+        results: dict[int, T] = {}
+
+        async def run(at: int, session_ids: Sequence[str]) -> None:
+            call = functools.partial(_check_chunk, check, directory, session_ids)
+            if jobs > 1:
+                results[at] = await anyio.to_process.run_sync(call, cancellable=True, limiter=limiter)  # noqa: B023
+            else:
+                results[at] = await anyio.to_thread.run_sync(call, limiter=limiter)  # noqa: B023
+
+        async with anyio.create_task_group() as group:
+            for at, session_ids in enumerate(chunks[start : start + window]):
+                group.start_soon(run, at, session_ids)
+        for at in sorted(results):
+            yield results[at]
+
+
+def _check_chunk(
+    check: Callable[[Store, Sequence[str]], Awaitable[T]], directory: Directory, session_ids: Sequence[str]
+) -> T:
+    async def run() -> T:
+        async with directory.open() as store:
+            return await check(store, session_ids)
+
+    return anyio.run(run)
