@@ -15,6 +15,7 @@ import msgspec
 from ..ids import SessionId, now_ms
 from ..loops import SpawnLinked
 from ..store import Store
+from .bounds import PAST_BOUND_REASON, past_bound
 from .contained import contained
 from .ledger import ImportNote, Ledger, Source, read_ledger
 from .lines import ByteFile, Found, Pieces
@@ -27,8 +28,10 @@ from .survey import Survey
 from .usage import Due, added_tokens
 from .writer import Piece, Writer
 
-LISTED_MAX: Final = 50_000
-"""A note lists no more than this many pieces that were not understood, and says how many there are beside."""
+LISTED_FREE_BYTES: Final = 64 * 1024
+"""A log lists pieces that were not understood in so many bytes and one more for each of the source; then it counts."""
+LISTED_BYTES: Final = 32
+"""What a listed piece takes in a note, beside the reason."""
 
 NO_OBJECT_REASON: Final = "no line of it holds a JSON object: is it a transcript?"
 
@@ -105,6 +108,7 @@ class _Import:
         base, ledgers = await self._find_base(header.session_id)
         source = self._source(size)
         result = await self._plan(base, ledgers)
+        self._bound(result, ledgers, header)
         growing = self._growing if self._growing is not None else True if self._survey.unfinished else None
         if self._is_beginning(ledgers):
             if await self._has_grown(size):
@@ -114,7 +118,9 @@ class _Import:
                 return self._report_copy(result, ledgers, size)
             growing = True  # an import of the longer file was broken off
         spawned = await find_spawn(self._store, header, ledgers.get(base))
-        due = self._transcript.usage(result, growing=growing)
+        held = {one.session_id for one in result.sessions if one.held}
+        usage = self._transcript.usage(result, growing=growing)
+        due = {session_id: dues for session_id, dues in usage.items() if session_id not in held}
         imported_before = len(_settled(ledgers) - self._survey.left_out)  # the writer adds to the ledgers
         writer: Writer | None = None
         unended = not growing and any(ledger.early.turn_open for ledger in ledgers.values())
@@ -224,6 +230,21 @@ class _Import:
                 return result
             taken |= foreign
 
+    def _bound(self, result: Plan, ledgers: dict[SessionId, Ledger], header: Header) -> None:
+        """Leave out the sessions that are past the bound of what a file may copy (:mod:`.bounds`)."""
+        repeated = (self._source(0).path, header.cwd, header.version, header.agent, result.sessions[0].system_prompt)
+        each_bytes = len(msgspec.json.encode(repeated))
+        survey = self._survey
+        refused = past_bound(result, survey.sizes, survey.ends, ledgers.keys(), each_bytes=each_bytes)
+        if not refused:
+            return
+        for session in result.sessions:
+            session.held = session.held or session.session_id in refused
+        out = (ordinal for ordinal, session in result.session_of.items() if session.session_id in refused)
+        survey.leave_out(out, PAST_BOUND_REASON)
+        while result.live is not None and result.live.session_id in refused:
+            result.live = result.live.source
+
     def _has_news(
         self, result: Plan, ledgers: dict[SessionId, Ledger], due: Mapping[SessionId, list[Due]], source: Source
     ) -> bool:
@@ -254,8 +275,8 @@ class _Import:
         spawned: SpawnLinked | None,
     ) -> Writer:
         listed = ledgers[result.sessions[0].session_id].listed if ledgers else set()
-        news = _capped([one for one in self._survey.not_understood if one not in listed])
-        everything = _capped(self._survey.not_understood)
+        room = source.bytes + LISTED_FREE_BYTES - sum(map(_listed_bytes, listed))
+        news = _capped([one for one in self._survey.not_understood if one not in listed], room)
         new_sessions = [one.session_id for one in result.sessions[1:] if not one.held and one.session_id not in ledgers]
 
         def opening_note(session: PlannedSession) -> ImportNote:
@@ -268,7 +289,7 @@ class _Import:
                 cwd=header.cwd,
                 version=header.version,
                 agent=header.agent,
-                not_understood=news if is_main or session.session_id in ledgers else everything,
+                not_understood=news if is_main else None,
                 sessions=new_sessions if is_main else [],
             )
 
@@ -351,8 +372,16 @@ def _session_report(session: PlannedSession, writer: Writer | None) -> ImportedS
     )
 
 
-def _capped(listed: list[NotUnderstood]) -> list[NotUnderstood]:
-    if len(listed) <= LISTED_MAX:
-        return listed
-    rest = listed[LISTED_MAX:]
-    return [*listed[:LISTED_MAX], NotUnderstood(rest[0].line, f"and {len(rest)} more from here on")]
+def _capped(listed: list[NotUnderstood], room: int) -> list[NotUnderstood]:
+    """Return as many of the pieces as ``room`` bytes hold, and how many there are beside."""
+    for count, one in enumerate(listed):
+        room -= _listed_bytes(one)
+        if room < 0:
+            rest = listed[count:]
+            return [*listed[:count], NotUnderstood(rest[0].line, f"and {len(rest)} more from here on")]
+    return listed
+
+
+def _listed_bytes(one: NotUnderstood) -> int:
+    """Return how many bytes a piece takes in a note, about."""
+    return len(one.reason) + LISTED_BYTES

@@ -5,6 +5,7 @@ Values that cannot be stored: integers past 64 bits, nesting deeper than 64, rec
 
 import re
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,6 +37,10 @@ class Survey:
     lines: "array[int]" = field(default_factory=lambda: array("Q"))
     """For each object, its line."""
 
+    sizes: "array[int]" = field(default_factory=lambda: array("Q"))
+    """For each object, how many bytes it has."""
+    ends: "array[int]" = field(default_factory=lambda: array("Q"))
+    """For each object, the byte at which it ends."""
     marks: Marks = field(default_factory=Marks)
     prefixes: Prefixes = field(default_factory=Prefixes)
 
@@ -53,6 +58,13 @@ class Survey:
         """Take the next bytes of the file, before the pieces that end in them."""
         self.prefixes.take(chunk, consumed=self.consumed_bytes)
 
+    def leave_out(self, ordinals: Iterable[int], reason: str) -> None:
+        """List objects instead of importing them."""
+        for ordinal in set(ordinals) - self.left_out:
+            self.left_out.add(ordinal)
+            self.not_understood.append(NotUnderstood(self.lines[ordinal], reason))
+        self.not_understood.sort(key=lambda one: one.line)
+
     def add(self, piece: Piece, transcript: Transcript, *, line_bytes_max: int) -> None:
         """Take the next piece of the file in, and show it to ``transcript``."""
         if isinstance(piece, Tail):
@@ -64,6 +76,8 @@ class Survey:
             self.not_understood.append(NotUnderstood(piece.line, piece.reason))
             return
         self.lines.append(piece.line)
+        self.sizes.append(len(piece.raw))
+        self.ends.append(piece.end)
         self.marks.add(piece.raw)
         reason = _refusal(piece, transcript, line_bytes_max=line_bytes_max)
         again = transcript.add(piece, fits=reason is None)
