@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Cli, json_lines
+from .conftest import Cli, json_lines, user
 
 CODEX = "019d7d08-46c9-7f73-affe-4e6ca9852d56"
 PI = "738aa34c-0000-4000-8000-000000000000"
@@ -133,3 +133,19 @@ def test_an_older_copy_is_told(empty: Cli, tmp_path: Path) -> None:
     assert empty("import", str(copy)).lines == ["copy.jsonl: an older copy: nothing new"]
     (report,) = empty("import", str(copy), "--json").objects
     assert (report["older_copy"], report["unchanged"], report["records_added"]) == (True, True, 0)
+
+
+def test_a_folder_of_logs_moves_to_another_store(empty: Cli, folder: Path, tmp_path: Path) -> None:
+    """Byte for byte; a trace beside a log is passed over by name; a fork is refused, and both heads are told."""
+    empty("import", str(folder))
+    (empty.store / f"{PI}.trace.jsonl").write_text('{"delta":"x"}\n')
+    other = Cli(tmp_path / "other")
+    ran = other("import", str(empty.store))
+    assert f"{PI}.trace.jsonl: passed over: it is the raw trace of the log beside it" in ran.lines
+    assert table(ran.lines)["sessionlog"][:4] == [2, 0, 0, 2]
+    assert other.log(PI).read_bytes() == empty.log(PI).read_bytes()
+    for store, text in ((empty, "here"), (other, "there")):
+        store.append(PI, user(text))
+    refused = other("import", str(empty.log(PI)))
+    assert refused.status == 2
+    assert "differs from record" in refused.stderr

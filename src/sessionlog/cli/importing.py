@@ -262,7 +262,7 @@ class _Table:
 
     def add(self, report: "ImportReport | None") -> None:
         """Count one file; ``None``: it could not be imported."""
-        row = self._rows.setdefault("-" if report is None else report.format or "(empty)", Counter())
+        row = self._rows.setdefault(_kind(report), Counter())
         row["files"] += 1
         if report is None:
             row["failed"] += 1
@@ -280,6 +280,13 @@ class _Table:
             await app.out.row(_columns(name, row))
         if len(self._rows) > 1:
             await app.out.row((_columns("total", sum(self._rows.values(), Counter())), "bold"))
+
+
+def _kind(report: "ImportReport | None") -> str:
+    """Return the name of the row in which a file is counted."""
+    if report is None:
+        return "-"
+    return "(passed)" if report.passed_over is not None else report.format or "(empty)"
 
 
 def _columns(name: str, row: "Counter[str] | dict[str, str]") -> str:
