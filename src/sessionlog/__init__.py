@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         SessionLogError,
         SessionNotFound,
         StoreFailed,
+        WrongEventLoop,
     )
     from .ids import EntryHash, Head, SessionId, new_session_id, now_ms
     from .items import (
@@ -137,6 +138,7 @@ __all__ = [
     "UnknownEntry",
     "UserInput",
     "Verdict",
+    "WrongEventLoop",
     "assistant_message",
     "audit_session",
     "audit_store",
@@ -221,6 +223,7 @@ _HOMES = {
         "SessionLogError",
         "SessionNotFound",
         "StoreFailed",
+        "WrongEventLoop",
     ),
     ".ids": (
         "EntryHash",

@@ -151,6 +151,21 @@ class CorruptLog(SessionLogError):
         super().__init__(f"{name} is damaged or was changed at {where}: {reason}")
 
 
+class WrongEventLoop(SessionLogError):
+    """The store belongs to another event loop, which still runs; nothing was read or written.
+
+    A store belongs to the event loop, and so the thread, that first used it. Make a store for each loop: any number of
+    them may work on one directory. Once the owner has ended, another loop may use the store.
+    """
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__(
+            "the store belongs to another event loop or thread, which used it first: nothing was read or written; "
+            "make a store of your own here, on the same directory, or call it on its own loop"
+        )
+
+
 class StoreFailed(SessionLogError):
     """The disk, or what stands in the place of the store, refused.
 

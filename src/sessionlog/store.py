@@ -18,6 +18,9 @@ of being served. Bytes of an unfinished record at the end are no part of the log
 that is not there raise :class:`SessionNotFound`, whichever read it is; ids that cannot name a session raise
 :class:`InvalidSessionId`. Whoever stops a stream early closes it (``contextlib.aclosing``).
 
+*One event loop.* A store belongs to the event loop, and so the thread, that first used it. Every method raises
+:class:`WrongEventLoop` on any other, before anything is read or written, until the owner has ended.
+
 *Order.* Whoever reads after an append returned sees it. Appends of one task are in the order of their calls.
 """
 

@@ -1,6 +1,6 @@
 """A store in memory: the model that every other store is compared with.
 
-Keeps every promise of :mod:`sessionlog.store` as long as the process lives; for one event loop, not for threads.
+Keeps every promise of :mod:`sessionlog.store` as long as the process lives.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -13,6 +13,7 @@ import anyio.lowlevel
 from ..entries import Extension, encode_entry
 from ..errors import HeadConflict, SessionExists, SessionNotFound, StoreFailed
 from ..ids import EntryHash, Head, SessionId
+from ..owner import Owner
 from ..record import LINE_BYTES_MAX, HashedEntry
 from ..store import check_commit, check_session_id
 
@@ -26,6 +27,7 @@ class MemoryStore:
         self._logs: dict[str, list[HashedEntry]] = {}
         self._traces: dict[str, list[Any]] = {}
         self._grown: dict[str, anyio.Event] = {}
+        self._owner = Owner()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -110,6 +112,7 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """Refuse further calls."""
+        self._owner.check()
         await anyio.lowlevel.checkpoint()
         self._close()
 
@@ -121,6 +124,7 @@ class MemoryStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the store."""
+        self._owner.check()
         self._close()
 
     def _close(self) -> None:
@@ -159,3 +163,4 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreFailed("the store is closed: open it again")
+        self._owner.check()

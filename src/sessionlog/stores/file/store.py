@@ -20,6 +20,7 @@ import anyio.lowlevel
 from ...entries import Extension, encode_entry
 from ...errors import SessionLocked, StoreFailed
 from ...ids import EntryHash, Head, SessionId
+from ...owner import Owner
 from ...record import LINE_BYTES_MAX, HashedEntry
 from ...store import check_commit, check_session_id
 from . import cancellation
@@ -47,8 +48,9 @@ _LOCK_RETRY_MAX_S: Final = 0.02
 class FileStore:
     """Keeps each session in ``<root>/<session_id>.jsonl``. Linux and macOS.
 
-    Any number of tasks, stores and processes may append to the same sessions. Use it from one event loop; a process
-    forked while it is open must make its own.
+    Any number of tasks, stores and processes may append to the same sessions. A store belongs to the event loop that
+    first used it: on any other, and in another thread, its methods raise :class:`WrongEventLoop` until that has ended.
+    A process forked while it is open must make its own.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class FileStore:
         self._inline_bytes_max = min(line_bytes_max, INLINE_BYTES_MAX)
         self._since_yield = 0
         self._appended = Appended()
+        self._owner = Owner()
         self._pid = os.getpid()
         self._closed = False
 
@@ -122,6 +125,8 @@ class FileStore:
         After a crash of the machine or a kill in the middle of it, the first records of an unacknowledged commit may be
         there without the others; each of them is whole.
         """
+        if self._owner.current() is not self._owner.loop:
+            self._check_usable()
         if self._durable and cancellation.is_due():
             await anyio.lowlevel.checkpoint()
         if len(records) == 1 and self._append_now(session_id, records[0]):
@@ -227,11 +232,13 @@ class FileStore:
         self._traces.append(session_id, trace_entry)
 
     async def aclose(self) -> None:
-        """Wait for the commits that were accepted, then close every file."""
-        self._closed = True
-        self._appended.close()
+        """Wait for the commits that were accepted, then close every file. Raises :class:`WrongEventLoop`."""
         if os.getpid() == self._pid:  # a child that was forked has no worker to wait for
+            self._owner.check()
+            self._closed = True
+            self._appended.close()
             await self._group.aclose()
+        self._closed = True
         self._logs.close()
         self._traces.close()
 
@@ -255,7 +262,6 @@ class FileStore:
             self._group.held
             or self._closed
             or len(record.line) > self._inline_bytes_max
-            or os.getpid() != self._pid
             or not self._logs.append_now(session_id, record)
         )
 
@@ -316,3 +322,4 @@ class FileStore:
             raise StoreFailed("the store is closed: open it again", path=self._root)
         if os.getpid() != self._pid:
             raise StoreFailed("the store was opened by the parent process: open one of your own", path=self._root)
+        self._owner.check()
