@@ -14,7 +14,7 @@ END: Final = "<!-- benchmarks:end -->"
 def publish(results: Results, root: Path = ROOT) -> None:
     """Write tables and chart. Raises ``ValueError`` where a page has no marks; nothing is written then."""
     pages = {
-        root / "README.md": report.short_markdown(results, "docs/benchmarks.svg"),
+        root / "README.md": report.short_markdown(results),
         root / "docs" / "performance.md": report.full_markdown(results, "benchmarks.svg"),
     }
     texts = {path: filled(path.read_text(encoding="utf-8"), words, path.name) for path, words in pages.items()}

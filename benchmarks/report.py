@@ -10,7 +10,15 @@ from .targets import Outcome, outcomes
 COMMAND: Final = "python -m benchmarks"
 PIPED_WIDTH: Final = 165
 SHORT_CASES: Final = ("append-os/1", "append-disk/1", "append-disk/64", "verify/verify", "read/read_all")
-"""The cases that README.md shows."""
+"""The cases that README.md shows, a row each."""
+SHORT_COLUMNS: Final = {
+    "sessionlog": "sessionlog",
+    "bare loop": "bare loop",
+    "sqlite3": "SQLite",
+    "openai-agents": "OpenAI Agents `SQLiteSession`",
+    "langgraph AsyncSqliteSaver": "LangGraph `AsyncSqliteSaver`",
+}
+"""The contenders that README.md shows, by the beginning of their names: the first of each case that has it."""
 
 
 class Table(NamedTuple):
@@ -137,11 +145,16 @@ def markdown(table: Table) -> str:
     return f"**{table.title}**\n\n{body}\n"
 
 
-def short_markdown(results: Results, chart: str) -> str:
-    """Return what README.md shows: the chart and the cases that matter most."""
-    shown = [case_table(case) for name in SHORT_CASES if (case := results.case(name)) is not None]
-    parts = [f"![appends and reads per second, sessionlog and peers]({chart})\n", f"{machine_words(results)}.\n"]
-    return "\n".join([*parts, *map(markdown, shown)])
+def short_markdown(results: Results) -> str:
+    """Return what README.md shows: one small table, operations per second."""
+    cases = [case for name in SHORT_CASES if (case := results.case(name)) is not None]
+    rows = [(case.title, *(_cell(case, beginning) for beginning in SHORT_COLUMNS)) for case in cases]
+    table = Table("Operations per second", ("", *SHORT_COLUMNS.values()), rows, frozenset(range(1, 6)))
+    return f"{markdown(table)}\n{machine_words(results)}.\n"
+
+
+def _cell(case: CaseResult, beginning: str) -> str:
+    return next((number(figures.median) for figures in case.figures if figures.name.startswith(beginning)), "")
 
 
 def full_markdown(results: Results, chart: str) -> str:

@@ -13,11 +13,13 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
 
 import click
 import pytest
@@ -274,6 +276,17 @@ def test_format_page_holds_the_golden_vectors() -> None:
     golden = (ROOT / "tests" / "golden" / "golden-v1.jsonl").read_bytes()
     text = (DOCS / "format.md").read_bytes()
     assert b"```json\n" + golden + b"```\n" in text
+
+
+def test_the_picture_is_built_from_the_demo_and_fetches_nothing() -> None:
+    """docs/demo.svg shows the demo's own screen; the script still builds it; it names no font file and no address."""
+    build = runpy.run_path(str(DOCS / "build_demo_picture.py"))
+    for picture in (build["picture"](build["screen"]()), (DOCS / "demo.svg").read_text(encoding="utf-8")):
+        words = " ".join("".join(ET.fromstring(picture).itertext()).split())
+        assert "1. Import a transcript" in words.replace("\xa0", " ")
+        assert "BROKEN" in words
+        assert set(re.findall(r"\w+://[^\"]*", picture)) == {"http://www.w3.org/2000/svg"}
+        assert "@font-face" not in picture
 
 
 @pytest.mark.parametrize(
