@@ -9,6 +9,7 @@ Each page runs from top to bottom in one empty folder:
 - `sh` is set-up, which .ci/run runs; `json` and any other `text` is there to be read.
 """
 
+import code
 import contextlib
 import io
 import os
@@ -106,6 +107,24 @@ def test_page_runs(page: Path, page_folder: Path) -> None:
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(compile("\n" * (line - 1) + text, str(page), "exec"), namespace)
             printed = out.getvalue()
+        elif language == "console":
+            run_console(text, where)
+
+
+def test_the_tutorial_can_be_pasted(page_folder: Path) -> None:
+    """Its Python snippets work in one interactive Python, line by line, with the commands run where they stand."""
+    python = code.InteractiveConsole({"__name__": "__console__"})
+    output = ""
+    for language, line, text in blocks(DOCS / "tutorial.md"):
+        where = f"tutorial.md:{line}"
+        if language == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+                waits = [python.push(pasted) for pasted in [*text.split("\n"), ""]]
+            output = out.getvalue()
+            assert not waits[-1], f"{where}: Python waits for more"
+            assert "Error" not in output, f"{where}: {output}"
+        elif language == "text":
+            assert output == text, where
         elif language == "console":
             run_console(text, where)
 
