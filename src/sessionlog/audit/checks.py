@@ -10,6 +10,7 @@ from ..chain import LogScanner, LogState, Verdict
 from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
 from ..record import HashedEntry
 from ..store import Store
+from ..stores.file import FileStore
 from ..turns import Turns
 from .chunks import CHUNK_SESSIONS, directory_of, in_chunks
 from .meaning import Meaning
@@ -198,7 +199,8 @@ async def _audit(store: Store, session_id: str, *, known: Mapping[str, Evidence]
         fault = await _claim_fault(store, claim, known=known)
         if fault is not None:
             provenance.append(f"{claim.member}: {fault}")
-    return reading.findings.report(reading.verdict, provenance=provenance)
+    remarks = store.remarks(session_id) if isinstance(store, FileStore) else ()
+    return reading.findings.report(reading.verdict, provenance=provenance, remarks=remarks)
 
 
 async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[str, Evidence]) -> str | None:

@@ -36,6 +36,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True)
     session_id: str
     verdict: Verdict
     findings: Sequence[Finding] = ()
+    remarks: Sequence[str] = ()
+    """What is no fault and worth knowing: others may write to the log."""
 
     @property
     def ok(self) -> bool:
@@ -61,7 +63,7 @@ class Findings:
             self._first_left_out = self._first_left_out or finding
             self._left_out_count += 1
 
-    def report(self, verdict: Verdict, *, provenance: Sequence[str] = ()) -> Report:
+    def report(self, verdict: Verdict, *, provenance: Sequence[str] = (), remarks: Sequence[str] = ()) -> Report:
         """Return the report: what broke the chain, what is wrong with where the session comes from, then the rest."""
         findings = []
         if not verdict.ok and verdict.damage is not None and verdict.seq is not None:
@@ -71,7 +73,7 @@ class Findings:
         if self._first_left_out is not None:
             reason = f"{self._left_out_count} more findings from here on are not listed"
             findings.append(msgspec.structs.replace(self._first_left_out, reason=reason))
-        return Report(session_id=self._session_id, verdict=verdict, findings=tuple(findings))
+        return Report(session_id=self._session_id, verdict=verdict, findings=tuple(findings), remarks=tuple(remarks))
 
     def _finding(self, damage: Damage, reason: str, *, seq: int, offset: int | None) -> Finding:
         return Finding(session_id=self._session_id, damage=damage, seq=seq, line=seq + 1, offset=offset, reason=reason)

@@ -64,8 +64,12 @@ async def audit(app: App, sessions: Sequence[str], jobs: int) -> int:
     """Check bytes, entries and origins.
 
     Whatever verify checks, of all sessions or of those named; then strict JSON, known entries that decode, and where
-    forks and compactions say that they come from. Exit status as verify.
+    forks and compactions say that they come from. Exit status as verify: a remark, such as that others may write to a
+    log or to the store's directory, leaves it as it is.
     """
+    async with app.open_store() as store:
+        for remark in store.remarks():
+            await app.out.note(f"sessionlog: remark: {remark}")
     return await _check(app, sessions, "auditing", audit_session, audit_store, jobs=jobs)
 
 
@@ -122,6 +126,7 @@ async def print_report(app: App, report: Report, shown: ShownId) -> None:
                 "head_hash": head_hash,
                 "reason": verdict.reason,
                 "findings": [_finding_object(finding) for finding in report.findings],
+                "remarks": report.remarks,
             }
         )
         return
@@ -138,6 +143,8 @@ async def print_report(app: App, report: Report, shown: ShownId) -> None:
         await app.out.line(f"cannot be read: {verdict.reason}", indent=_INDENT)
     for finding in report.findings:
         await app.out.line((_where(finding), "bold"), f"{finding.damage}: {finding.reason}", indent=_INDENT)
+    for remark in report.remarks:
+        await app.out.line(("remark: ", "bold"), remark, indent=_INDENT)
 
 
 def _state(report: Report) -> LogState:

@@ -15,7 +15,9 @@ from .output import Refused
 
 @asynccontextmanager
 async def replacing(path: Path) -> AsyncIterator[Path]:
-    """Yield a new file beside ``path``; when the block ends well it takes the place of ``path``, flushed to the disk.
+    """Yield a new file beside ``path``; when the block ends well it takes the place of ``path``.
+
+    The file is flushed to the disk, and then its directory, so that power loss leaves the old content or the new.
 
     If the block raises, ``path`` stays as it was. A symbolic link stays and its target is replaced. Raises
     :class:`Refused` for what is no regular file.
@@ -31,6 +33,7 @@ async def replacing(path: Path) -> AsyncIterator[Path]:
         yield temporary
         await anyio.to_thread.run_sync(_flush, temporary)
         await anyio.Path(temporary).replace(target)
+        await anyio.to_thread.run_sync(_flush, target.parent)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)

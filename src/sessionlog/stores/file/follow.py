@@ -8,6 +8,7 @@ look at the size every 50 ms: one system call, no descriptor.
 import contextlib
 import functools
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -63,7 +64,7 @@ class Growth:
                 with anyio.move_on_after(POLL_S):
                     await self._appended.wait(self._path)
                 continue
-            with anyio.move_on_after(POLL_WITH_INOTIFY_S):
+            with anyio.move_on_after(POLL_WITH_INOTIFY_S) as waiting, self._appended.ending(waiting):
                 await anyio.wait_readable(self._inotify)
             self._inotify.read(timeout=0)
 
@@ -76,6 +77,7 @@ class Appended:
         self.closed: bool = False
         self.use_inotify: bool = sys.platform == "linux"
         self._events: dict[str, tuple[anyio.Event, int]] = {}
+        self._ended_by_close: set[anyio.CancelScope] = set()
 
     @property
     def awaited(self) -> bool:
@@ -96,11 +98,22 @@ class Appended:
                 else:
                     self._events[path] = event, current[1] - 1
 
+    @contextlib.contextmanager
+    def ending(self, scope: anyio.CancelScope) -> Iterator[None]:
+        """Have :meth:`close` end ``scope``, in which something waits that this cannot wake."""
+        self._ended_by_close.add(scope)
+        try:
+            yield
+        finally:
+            self._ended_by_close.discard(scope)
+
     def close(self) -> None:
         """Wake everybody, for there will be no more."""
         self.closed = True
         for path in list(self._events):
             self.tell(path)
+        for scope in self._ended_by_close:
+            scope.cancel()
 
     def tell(self, path: str) -> None:
         """Wake all who wait for ``path``."""

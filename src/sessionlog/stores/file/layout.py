@@ -5,7 +5,8 @@
     <root>/<session_id>.torn-<offset>    bytes that a repair set aside (then ``-2``, ``-3``, … if the name was taken)
 
 Directories are made 0700 and files 0600, whatever the umask. Writers refuse symlinks, whatever is no regular file, and
-files with more than one hard link; readers refuse symlinks and whatever is no regular file.
+files with more than one hard link; readers refuse symlinks and whatever is no regular file. A trace is written to only
+if it is this user's own.
 """
 
 import contextlib
@@ -14,10 +15,11 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ...errors import CorruptLog, Damage, SessionNotFound, StoreFailed
+from ...errors import CorruptLog, Damage, SessionLogError, SessionNotFound, StoreFailed
 from ...ids import SessionId
 from .system import System
 
@@ -36,7 +38,8 @@ class Layout:
         self.root = root
         self._prefix = os.fspath(root) + os.sep
         self._system = system
-        self._unflushed: list[Path] = []
+        self._unflushed: list[Path] = [root.parent]
+        """Directories whose entries may not be durable yet: the store's own one may have been made by anybody."""
 
     def log_path(self, session_id: str) -> str:
         """The path of a session's log."""
@@ -50,7 +53,7 @@ class Layout:
         """The path of the ``attempt``-th file, counted from 1, for bytes set aside at ``offset``."""
         return f"{self._prefix}{session_id}.torn-{offset}" + ("" if attempt == 1 else f"-{attempt}")
 
-    def make_root(self, *, durable: bool) -> None:
+    def make_root(self) -> None:
         """Make the store's directory, and those above it, where they are missing. Raises :class:`StoreFailed`."""
         missing: list[Path] = []
         path = self.root
@@ -63,15 +66,43 @@ class Layout:
                     self._system.mkdir(os.fspath(path), 0o700)
                 except FileExistsError:
                     continue
-                self._unflushed.append(path.parent)
-            while durable and self._unflushed:  # also those of an earlier call, which failed or was not durable
-                path = self._unflushed[0]
-                self._system.flush_directory(os.fspath(path))
-                del self._unflushed[0]
+                if path.parent not in self._unflushed:
+                    self._unflushed.append(path.parent)
         except OSError as error:
             raise store_failed(error, path, "cannot make the store's directory") from error
         if not self.root.is_dir():
             raise StoreFailed("is no directory, so no store: give another path", path=self.root)
+
+    def flush_root(self) -> None:
+        """Make the store's directory, and those above it that were made here, durable; only what is not yet.
+
+        The entry of the directory itself is flushed by whoever first needs it, since a process that made it may have
+        been killed before, or did not flush. Raises :class:`StoreFailed`; what is left is tried again.
+        """
+        while self._unflushed:
+            path = min(self._unflushed)  # the one above before the one below
+            try:
+                self._system.flush_directory(os.fspath(path))
+            except PermissionError:
+                pass  # a directory that this user may not even read, such as one of mode 0711: its owner's business
+            except OSError as error:
+                raise store_failed(error, path, "cannot flush the directory above the store") from error
+            self._unflushed.remove(path)
+
+    def remarks(self, session_id: str | None = None) -> list[str]:
+        """Say who else may write to the store's directory, or to a session's log. Raises :class:`StoreFailed`."""
+        path = os.fspath(self.root) if session_id is None else self.log_path(session_id)
+        try:
+            mode = self._system.lstat(path).st_mode
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise store_failed(error, path, "cannot read its state") from error
+        others = [who for who, bit in (("its group", stat.S_IWGRP), ("everybody", stat.S_IWOTH)) if mode & bit]
+        if stat.S_ISLNK(mode) or not others:
+            return []
+        wanted = "700" if session_id is None else "600"
+        return [f"{path}: {' and '.join(others)} may write to it (mode {stat.S_IMODE(mode):o}): chmod {wanted}"]
 
     def is_taken(self, session_id: str) -> bool:
         """Tell whether a log, or anything else, has the session's name. Raises :class:`StoreFailed`."""
@@ -86,14 +117,14 @@ class Layout:
 
     def open_to_read(self, session_id: str) -> int:
         """Open a session's log to read. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
-        return self._open(self.log_path(session_id), os.O_RDONLY, session_id)[0]
+        return self._open_log(session_id, os.O_RDONLY)[0]
 
     def open_to_write(self, session_id: str) -> tuple[int, os.stat_result]:
         """Open a session's log to append. Raises as :meth:`open_to_read`; for hard links too."""
-        fd, status = self._open(self.log_path(session_id), os.O_RDWR | os.O_APPEND, session_id)
+        fd, status = self._open_log(session_id, os.O_RDWR | os.O_APPEND)
         if status.st_nlink > 1:
             self.close(fd)
-            raise _not_a_log(session_id, "it has a second hard link, so another name could change it: copy it instead")
+            raise not_a_log(session_id, "it has a second hard link, so another name could change it: copy it instead")
         return fd, status
 
     def create(self, session_id: str) -> tuple[int, os.stat_result] | None:
@@ -120,8 +151,21 @@ class Layout:
 
     def open_trace(self, session_id: str) -> int:
         """Open a session's trace to append, making it where it is missing. Raises :class:`StoreFailed`."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        return self._open(self.trace_path(session_id), flags, session_id)[0]
+        path = self.trace_path(session_id)
+
+        def refused(reason: str) -> StoreFailed:
+            return StoreFailed(f"what lies in the trace's place is refused: {reason}", path=Path(path))
+
+        fd, status = self._open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, refused)
+        try:
+            if status.st_nlink != 1:
+                raise refused("it has a second hard link, so another name could change it")
+            if status.st_uid != os.geteuid():
+                raise refused("it belongs to another user")
+        except StoreFailed:
+            self.close(fd)
+            raise
+        return fd
 
     def sessions(self) -> list[SessionId]:
         """Return the ids of all logs, last written first; none if the directory is not there yet."""
@@ -144,16 +188,23 @@ class Layout:
                 raise store_failed(error, Path(entry.path), "cannot read its state") from error
         return [SessionId(name) for _, name in sorted(dated)]
 
-    def _open(self, path: str, flags: int, session_id: str) -> tuple[int, os.stat_result]:
+    def _open_log(self, session_id: str, flags: int) -> tuple[int, os.stat_result]:
+        try:
+            return self._open(self.log_path(session_id), flags, lambda reason: not_a_log(session_id, reason))
+        except FileNotFoundError:
+            raise SessionNotFound(session_id) from None
+
+    def _open(self, path: str, flags: int, refused: Callable[[str], SessionLogError]) -> tuple[int, os.stat_result]:
+        """Open a regular file. Raises ``FileNotFoundError``, what ``refused`` makes of a reason, ``StoreFailed``."""
         try:
             fd = self._system.open(path, flags | os.O_NOFOLLOW)
         except FileNotFoundError:
-            raise SessionNotFound(session_id) from None
+            raise
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise _not_a_log(session_id, "it is a symbolic link: put the file itself there") from error
+                raise refused("it is a symbolic link: put the file itself there") from error
             if error.errno in (errno.EISDIR, errno.ENXIO):
-                raise _not_a_log(session_id, "it is no regular file") from error
+                raise refused("it is no regular file") from error
             raise store_failed(error, path, "cannot open") from error
         try:
             status = self._system.fstat(fd)
@@ -162,7 +213,7 @@ class Layout:
             raise store_failed(error, path, "cannot read its state") from error
         if not stat.S_ISREG(status.st_mode):
             self.close(fd)
-            raise _not_a_log(session_id, "it is no regular file")
+            raise refused("it is no regular file")
         logger.debug("%s: opened", path)
         return fd, status
 
@@ -173,7 +224,8 @@ def store_failed(error: OSError, path: "str | Path", what: str, *, poisoned: boo
     return StoreFailed(f"{what}: {reason}", path=Path(path), poisoned=poisoned)
 
 
-def _not_a_log(session_id: str, reason: str) -> CorruptLog:
+def not_a_log(session_id: str, reason: str) -> CorruptLog:
+    """Return the typed error for what is no log of this store."""
     return CorruptLog(
         f"what lies in the log's place is refused: {reason}",
         damage=Damage.FILE,

@@ -10,7 +10,7 @@ from typing import Final
 
 from ...errors import CorruptLog, Damage
 from ...ids import Head
-from .layout import Layout, store_failed
+from .layout import Layout, not_a_log, store_failed
 from .repair import cut_tail
 from .spans import write_all
 from .system import System
@@ -28,12 +28,16 @@ class LogFile:
         fd: int,
         status: os.stat_result,
         *,
+        adopted: bool,
         session_id: str,
         layout: Layout,
         system: System,
         line_bytes_max: int,
     ) -> None:
-        """Take over the open file ``fd``; nothing is read before the first :meth:`refresh`."""
+        """Take over the open file ``fd``; nothing is read before the first :meth:`refresh`.
+
+        ``adopted``: it was found, and belongs to another user. Without a record it is none of ours.
+        """
         self.fd = fd
         self.session_id = session_id
         self.head: Head | None = None
@@ -43,6 +47,7 @@ class LogFile:
         """To be closed as soon as no flush of it is due."""
         self.flush_error: OSError | None = None
         """Why it is unknown what of it is on the disk."""
+        self._adopted = adopted
         self._device, self._inode = status.st_dev, status.st_ino
         self._path = layout.log_path(session_id)
         self._layout = layout
@@ -175,6 +180,8 @@ class LogFile:
             else:
                 tail = read_tail(self._system, self.fd, self.session_id, size, line_bytes_max=self._line_bytes_max)
                 head, end = tail.head, tail.end
+            if head is None and self._adopted:
+                raise not_a_log(self.session_id, "it holds no record and belongs to another user: see who put it there")
             if end < size:
                 cut_tail(self._system, self._layout, self.fd, self.session_id, end=end, size=size)
         except OSError as error:

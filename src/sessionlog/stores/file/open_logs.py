@@ -5,6 +5,7 @@ exception is :meth:`OpenLogs.flush`, beside which logs may be appended to, since
 """
 
 import errno
+import os
 import resource
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -215,13 +216,22 @@ class OpenLogs:
         made = None
         if may_create:
             if not self._root_made:
-                self._layout.make_root(durable=self._durable)
+                self._layout.make_root()
                 self._root_made = True
+            if self._durable:
+                self._layout.flush_root()
             made = self._layout.create(session_id)
         fd, status = made or self._layout.open_to_write(session_id)
+        if self._durable and made is None:
+            try:
+                self._layout.flush_root()
+            except StoreFailed:
+                self._layout.close(fd)
+                raise
         return LogFile(
             fd,
             status,
+            adopted=made is None and status.st_uid != os.geteuid(),
             session_id=session_id,
             layout=self._layout,
             system=self._system,

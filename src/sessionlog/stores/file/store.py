@@ -223,6 +223,14 @@ class FileStore:
         await anyio.lowlevel.checkpoint()
         return self._layout.is_taken(session_id)
 
+    def remarks(self, session_id: str | None = None) -> list[str]:
+        """Say who else may write to the store's directory or, with an id, to the session's log; nothing, if nobody.
+
+        No damage: what others wrote is in the chain, or breaks it. Raises :class:`StoreFailed`.
+        """
+        self._check_usable()
+        return self._layout.remarks(None if session_id is None else check_session_id(session_id))
+
     async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         """Add a JSON value, one line, to ``<session_id>.trace.jsonl``; unchained, not flushed."""
         self._check_usable()

@@ -29,6 +29,9 @@ class Traces:
         fd = self._open.pop(session_id, None)
         try:
             start = b""
+            if fd is not None and self._system.fstat(fd).st_nlink != 1:
+                self._layout.close(fd)  # removed, or reachable by another name now: look again what is there
+                fd = None
             if fd is None:
                 fd, start = self._open_trace(session_id)
             self._open[session_id] = fd
@@ -46,7 +49,7 @@ class Traces:
         while len(self._open) >= OPEN_TRACES_MAX:
             self._layout.close(self._open.popitem(last=False)[1])
         if not self._layout.root.is_dir():
-            self._layout.make_root(durable=False)
+            self._layout.make_root()
         fd = self._layout.open_trace(session_id)
         try:
             self._system.fchmod(fd, 0o600)
