@@ -50,7 +50,7 @@ class Output:
         """Print objects if ``json``, else lines; nothing goes out yet. ``is_terminal``: lines, for people to read."""
         self.json = json
         self._encoding = "utf-8" if json or sys.stdout is None else sys.stdout.encoding  # JSON: RFC 8259 section 8.1
-        self.is_terminal = not json and sys.stdout is not None and sys.stdout.isatty()
+        self.is_terminal: bool = not json and sys.stdout is not None and sys.stdout.isatty()
         self._console: Console | None = None
         self._progress: Progress | None = None
         self._pending: list[str] = []
