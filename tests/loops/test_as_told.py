@@ -37,7 +37,9 @@ from sessionlog.loops import (
     ToolResult,
     ToolResultMessage,
     TurnEnd,
+    UserMessage,
     collect_session,
+    decode_event,
     encode_event,
 )
 from sessionlog.loops.as_told import Told
@@ -192,6 +194,18 @@ def test_a_claim_without_ground_is_no_event() -> None:
     told = told_after(start(LOOP), turn_start(LOOP))
     data = {"type": "TurnEnd", "loop_id": LOOP, "timestamp": "2026-03-01T12:00:00Z", "as_told": True}
     assert told.fill(data) == {name: value for name, value in data.items() if name != "as_told"}
+
+
+def test_alone_such_an_event_decodes_with_blanks() -> None:
+    """Who decodes one event of a log without what came before it meets empty messages, not an unknown event."""
+    data = {"type": "TurnEnd", "loop_id": LOOP, "timestamp": "2026-03-01T12:00:00Z", "as_told": True}
+    bare = decode_event(data)
+    assert isinstance(bare, TurnEnd)
+    assert bare.message == AssistantMessage([])
+    told = decode_event({**data, "message": {"role": "assistant", "model": "m"}, "tool_results": [{"role": "user"}]})
+    assert isinstance(told, TurnEnd)
+    assert (told.message, told.tool_results) == (AssistantMessage([], model="m"), [UserMessage([])])
+    assert "message" not in data
 
 
 def test_a_log_without_turns_keeps_nothing() -> None:

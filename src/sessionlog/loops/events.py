@@ -336,6 +336,9 @@ AgentEvent: TypeAlias = KnownEvent | UnknownEvent
 """Anything that an ``agent_event`` entry may hold."""
 
 
+_MESSAGES: Final = ("message", "messages", "tool_results")
+
+
 class _Holder(msgspec.Struct):
     """What msgspec knows of a struct it keeps; of a union it would find out anew at each conversion, in 0.1 ms."""
 
@@ -358,9 +361,12 @@ def encode_event(event: AgentEvent) -> Any:
 def decode_event(data: Any) -> AgentEvent:
     """Return the event that JSON ``data`` says; never raises.
 
-    An unknown type, and a known one whose members do not fit, decodes to :class:`UnknownEvent`; so does data that is no
-    object or has no ``type`` (under the type ``""``).
+    What an event leaves out because the log has told it (``as_told``, FORMAT section 9) is empty here; the folds fill
+    it in. An unknown type, and a known one whose members do not fit, decodes to :class:`UnknownEvent`; so does data
+    that is no object or has no ``type`` (under the type ``""``).
     """
+    if isinstance(data, dict) and data.get("as_told") is True:
+        data = _with_blanks(data)
     try:
         event: AgentEvent = msgspec.convert({"event": data}, _Holder).event
     except (ValueError, TypeError, RecursionError):
@@ -368,6 +374,18 @@ def decode_event(data: Any) -> AgentEvent:
         kind = members.pop("type", "")
         event = UnknownEvent(kind if isinstance(kind, str) else "", members)
     return event
+
+
+def _with_blanks(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of an event that left something out with empty messages and contents in its place."""
+    blank: dict[str, Any] = {"message": {"role": "assistant"}} if data.get("type") == "TurnEnd" else {}
+    return {name: _with_content(value) if name in _MESSAGES else value for name, value in (blank | data).items()}
+
+
+def _with_content(given: Any) -> Any:
+    if isinstance(given, list):
+        return [_with_content(one) for one in given]
+    return {"content": [], **given} if isinstance(given, dict) else given
 
 
 def loop_of(event: AgentEvent) -> str | None:
