@@ -81,16 +81,18 @@ if TYPE_CHECKING:
     )
     from .state import RestoredState, collect_state
     from .store import Store
-    from .stores.file import Durability, FileStore
+    from .stores.file import REPAIR_DOMAIN, DamagedPart, Durability, FileStore, Repair
     from .stores.memory import MemoryStore
 
 __all__ = [
+    "REPAIR_DOMAIN",
     "AgentEventEntry",
     "AssistantItems",
     "CacheUnlocked",
     "ConfigChanged",
     "CorruptLog",
     "Damage",
+    "DamagedPart",
     "Durability",
     "EntryHash",
     "EntryNotFound",
@@ -115,6 +117,7 @@ __all__ = [
     "Outcome",
     "Reasoning",
     "RefusalPart",
+    "Repair",
     "Report",
     "RequestConfig",
     "RestoredState",
@@ -270,8 +273,11 @@ _HOMES = {
     ),
     ".store": ("Store",),
     ".stores.file": (
+        "REPAIR_DOMAIN",
+        "DamagedPart",
         "Durability",
         "FileStore",
+        "Repair",
     ),
     ".stores.memory": ("MemoryStore",),
 }

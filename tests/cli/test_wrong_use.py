@@ -33,6 +33,7 @@ WITH_ID = {
     "audit": ("audit", "{}"),
     "fork": ("fork", "{}", "--at", HASH),
     "append": ("append", "{}"),
+    "repair": ("repair", "{}", "--yes"),
     "append_create": ("append", "{}", "--create"),
 }
 

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "list": "reading",
     "log": "conversation",
     "loops": "loops",
+    "repair": "repairing",
     "restore": "reading",
     "search": "searching",
     "show": "reading",

@@ -34,6 +34,7 @@ Kind: TypeAlias = Literal[
     "pread_cached",
     "write",
     "ftruncate",
+    "rename",
     "unlink",
     "try_lock",
     "try_share",
@@ -172,6 +173,10 @@ class FaultySystem(System):
     def ftruncate(self, fd: int, size: int) -> None:
         """Cut the file, or the fault."""
         self._run("ftruncate", fd, lambda: super(FaultySystem, self).ftruncate(fd, size))
+
+    def rename(self, path: str, new_path: str) -> None:
+        """Give a file another name, or the fault."""
+        self._run("rename", path, lambda: super(FaultySystem, self).rename(path, new_path))
 
     def unlink(self, path: str) -> None:
         """Remove a name, or the fault."""

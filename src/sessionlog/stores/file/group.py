@@ -145,11 +145,15 @@ class GroupCommit:
 
     async def aclose(self) -> None:
         """Wait, whatever cancels, until nothing is waiting or being committed; then end the thread."""
+        await self.settle()
+        self._worker.stop()
+
+    async def settle(self) -> None:
+        """Wait, whatever cancels, until nothing is waiting or being committed."""
         while self.busy:
             if self._idle is None:
                 self._idle = anyio.Event()
             await outlast(self._idle)
-        self._worker.stop()
 
     def _gathering(self) -> Batch:
         """Return the batch that will be next: made while the last one was settled, if that was on this event loop."""

@@ -3,6 +3,7 @@
     <root>/<session_id>.jsonl            the log
     <root>/<session_id>.trace.jsonl      its raw trace
     <root>/<session_id>.torn-<offset>    bytes that a repair set aside (then ``-2``, ``-3``, … if the name was taken)
+    <root>/<session_id>.repairing        a log that is being repaired, until it takes the log's name
 
 Directories are made 0700 and files 0600, whatever the umask. Writers refuse symlinks, whatever is no regular file, and
 files with more than one hard link; readers refuse symlinks and whatever is no regular file. A trace is written to only
@@ -52,6 +53,10 @@ class Layout:
     def torn_path(self, session_id: str, offset: int, attempt: int) -> str:
         """The path of the ``attempt``-th file, counted from 1, for bytes set aside at ``offset``."""
         return f"{self._prefix}{session_id}.torn-{offset}" + ("" if attempt == 1 else f"-{attempt}")
+
+    def repairing_path(self, session_id: str) -> str:
+        """The path of the file that a repair writes before it takes the log's name."""
+        return f"{self._prefix}{session_id}.repairing"
 
     def make_root(self) -> None:
         """Make the store's directory, and those above it, where they are missing. Raises :class:`StoreFailed`."""

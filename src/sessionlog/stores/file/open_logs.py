@@ -293,6 +293,11 @@ class OpenLogs:
         if log.session_id not in self._unflushed and log.session_id not in self._in_flush:
             self._forget(log.session_id)
 
+    def forget(self, session_id: str) -> None:
+        """Close a log that is about to be replaced; nothing of it is to be flushed any more."""
+        self._unflushed.pop(session_id, None)
+        self._forget(session_id)
+
     def _forget(self, session_id: str) -> None:
         log = self._logs.pop(session_id, None)
         if log is not None:

@@ -9,7 +9,7 @@ runs that is not brief, and whatever is not as it mostly is, goes the whole way,
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -19,17 +19,19 @@ import anyio.lowlevel
 
 from ...entries import Extension, encode_entry
 from ...errors import SessionLocked, StoreFailed
-from ...ids import EntryHash, Head, SessionId
+from ...ids import EntryHash, Head, SessionId, now_ms
 from ...owner import Owner
 from ...record import LINE_BYTES_MAX, HashedEntry
 from ...store import check_commit, check_session_id
 from . import cancellation
 from .commit import Commit, Fate
+from .damage import DamagedPart, find_damaged_part
 from .follow import Appended, Growth
 from .group import GroupCommit
 from .layout import Layout, logger, store_failed
 from .open_logs import OpenLogs
 from .reading import LogReader, RawReader, settled_status
+from .repairing import Repair, repair_log
 from .system import System
 from .tail import read_tail
 from .trace import Traces
@@ -231,6 +233,47 @@ class FileStore:
         self._check_usable()
         return self._layout.remarks(None if session_id is None else check_session_id(session_id))
 
+    async def find_damage(self, session_id: str) -> DamagedPart | None:
+        """Return what :meth:`repair` would cut; ``None`` if the log's chain is whole. Changes nothing.
+
+        Raises :class:`SessionNotFound`, :class:`StoreFailed`, and :class:`CorruptLog` where something else stands in
+        the log's place.
+        """
+        self._check_usable()
+        return await self._system.in_thread(self._find_damage_blocking, check_session_id(session_id))
+
+    async def repair(self, session_id: str, *, clock: Callable[[], int] = now_ms) -> Repair | None:
+        """Cut a damaged log at its first bad record; ``None``, and nothing done, if its chain is whole.
+
+        For a person to decide: what is cut is lost from the chain, also records that are whole by themselves. All of it
+        is kept in a file beside the log, and the log's new last record, an extension of the domain
+        ``sessionlog/repair``, tells of it. A crash leaves the log as it was or repaired. The log becomes another file:
+        whoever reads or follows it meanwhile is told, and other stores that had it open are to be opened anew.
+
+        Raises :class:`CorruptLog` if the first record is the bad one, for then there is nothing to keep,
+        :class:`SessionLocked`, :class:`SessionNotFound` and :class:`StoreFailed`; the log is as it was then, unless a
+        ``StoreFailed`` says otherwise.
+        """
+        self._check_usable()
+        check_session_id(session_id)
+        deadline = anyio.current_time() + self._lock_wait_s
+        while True:
+            await self._group.settle()
+            self._logs.forget(session_id)
+            try:
+                return await self._system.in_thread(
+                    repair_log,
+                    self._layout,
+                    self._system,
+                    session_id,
+                    line_bytes_max=self._line_bytes_max,
+                    clock=clock,
+                )
+            except BlockingIOError:
+                if anyio.current_time() >= deadline:
+                    raise SessionLocked(session_id, waited_s=self._lock_wait_s) from None
+                await anyio.sleep(_LOCK_RETRY_MAX_S)
+
     async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         """Add a JSON value, one line, to ``<session_id>.trace.jsonl``; unchained, not flushed."""
         self._check_usable()
@@ -322,6 +365,16 @@ class FileStore:
             return read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max).head
         except OSError as error:
             raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
+        finally:
+            self._layout.close(fd)
+
+    def _find_damage_blocking(self, session_id: str) -> DamagedPart | None:
+        fd = self._layout.open_to_read(session_id)
+        try:
+            size = settled_status(self._system, fd).st_size
+            return find_damaged_part(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max)
+        except OSError as error:
+            raise store_failed(error, self._layout.log_path(session_id), "cannot read the log") from error
         finally:
             self._layout.close(fd)
 

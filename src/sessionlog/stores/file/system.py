@@ -88,6 +88,10 @@ class System:
         """Cut the file to ``size`` bytes."""
         os.ftruncate(fd, size)
 
+    def rename(self, path: str, new_path: str) -> None:
+        """Give a file another name, in place of what has that."""
+        os.rename(path, new_path)
+
     def unlink(self, path: str) -> None:
         """Remove a name."""
         os.unlink(path)
