@@ -66,3 +66,21 @@ def test_a_large_torn_tail_is_set_aside_in_pieces(
     (aside,) = path.parent.glob("*.torn-*")
     assert end is None or aside.name == f"{torn_memory.TORN}.torn-{end}"
     assert aside.stat().st_size == size - int(aside.name.rpartition("-")[2])
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["read_head of a line that is too long", "audit of a line that is too long"],
+)
+def test_a_line_that_is_too_long_takes_no_memory(
+    call: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """200 MB that an LF ends are a broken line: found out in 64 MiB, too."""
+    path = make_torn(tmp_path / "large", tail_bytes=0)
+    path.write_bytes(b"")
+    os.truncate(path, 200_000_000)
+    with path.open("ab") as file:
+        file.write(b"\n")
+    grown = peak_growth(call, tmp_path)
+    record_property("peak_bytes", grown)
+    assert grown <= PEAK_BYTES_MAX

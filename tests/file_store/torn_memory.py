@@ -2,11 +2,21 @@
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 
-from sessionlog import FileStore, SessionId, audit_store, create_session_with_id, open_session, restore, verify_store
+from sessionlog import (
+    CorruptLog,
+    FileStore,
+    SessionId,
+    audit_store,
+    create_session_with_id,
+    open_session,
+    restore,
+    verify_store,
+)
 from sessionlog.session import SessionStartState
 
 TORN = SessionId("torn")
@@ -37,6 +47,11 @@ async def run(call: str, root: Path) -> None:
             case "follow":
                 async for _ in store.follow(TORN):
                     break
+            case "read_head of a line that is too long":
+                with suppress(CorruptLog):
+                    await store.read_head(TORN)
+            case "audit of a line that is too long":
+                assert [report.verdict.state async for report in audit_store(store)] == ["broken"]
             case "append":
                 await (await open_session(store, TORN)).save_turn_end(1)
             case "verify":

@@ -259,7 +259,7 @@ async def _first_line(store: Store, session_id: str) -> bytes:
             line, end, _ = chunk.partition(b"\n")
             parts.append(line)
             size += len(line)
-            if end or size > store.line_bytes_max:
+            if end or size > store.line_bytes_max or not parts[0].startswith(b"{"):
                 break
     return b"".join(parts)
 

@@ -1,10 +1,12 @@
 """Spans of a file: read whole, copied, and searched for line feeds, in memory that does not grow with them."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from .system import System
 
 CHUNK_BYTES: Final = 1024 * 1024
+_BLOCK_BYTES: Final = 16 * 1024
+"""What is looked for at a log's end is mostly there."""
 
 
 def read_span(system: System, fd: int, start: int, end: int) -> bytes:
@@ -27,6 +29,28 @@ def find_lf(system: System, fd: int, start: int, end: int) -> int | None:
         if at >= 0:
             return start + at
         start += len(data)
+    return None
+
+
+class FoundLf(NamedTuple):
+    """An LF, at ``block[at]``, and the block around it, which begins at ``start`` of the file."""
+
+    start: int
+    block: bytes
+    at: int
+
+
+def rfind_lf(system: System, fd: int, start: int, end: int) -> FoundLf | None:
+    """Return the last LF before ``end``, not before ``start``; ``None`` if there is none."""
+    block_bytes = _BLOCK_BYTES
+    while start < end:
+        block_start = max(start, end - block_bytes)
+        block = read_span(system, fd, block_start, end)
+        at = block.rfind(b"\n")
+        if at >= 0:
+            return FoundLf(block_start, block, at)
+        end = block_start
+        block_bytes = min(block_bytes * 2, CHUNK_BYTES)
     return None
 
 

@@ -1,13 +1,11 @@
 """The end of a log, found without reading the rest: what makes heads and appends cost the same at any length."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ...chain import BINDING_BYTES_MAX, LogScanner, head_from_ends
 from ...ids import Head
-from .spans import CHUNK_BYTES, read_span
+from .spans import CHUNK_BYTES, read_span, rfind_lf
 from .system import System
-
-_BLOCK_BYTES: Final = 16 * 1024
 
 
 class Tail(NamedTuple):
@@ -62,19 +60,16 @@ def _last_line(system: System, fd: int, size: int, line_bytes_max: int) -> tuple
 
     What stands behind that LF is passed over, not held. Of a line that is too long, its end is returned.
     """
-    block_bytes = _BLOCK_BYTES
-    start, data = size, b""
-    while (last := data.rfind(b"\n")) < 0:
-        if start == 0:
-            return None
-        wanted = min(block_bytes, start)
-        start -= wanted
-        data = read_span(system, fd, start, start + wanted)
-        block_bytes = min(block_bytes * 2, CHUNK_BYTES)
-    end = start + last + 1
-    line = data[:last]
-    while (before := line.rfind(b"\n")) < 0 and start > 0 and len(line) <= line_bytes_max:
-        wanted = min(max(len(line), block_bytes), start)
-        start -= wanted
-        line = read_span(system, fd, start, start + wanted) + line
-    return line[before + 1 :], end
+    found = rfind_lf(system, fd, 0, size)
+    if found is None:
+        return None
+    start, block, last = found
+    line, end = block[:last], start + last + 1
+    before = line.rfind(b"\n")
+    if before >= 0 or start == 0:
+        return line[before + 1 :], end
+    floor = max(0, end - line_bytes_max - 2)
+    found = rfind_lf(system, fd, floor, start)
+    if found is None and floor > 0:
+        return line, end
+    return read_span(system, fd, 0 if found is None else found.start + found.at + 1, end - 1), end
