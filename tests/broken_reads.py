@@ -13,6 +13,7 @@ from sessionlog import (
     Damage,
     HashedEntry,
     Head,
+    Position,
     SessionId,
     SessionNotFound,
     StoreFailed,
@@ -65,8 +66,9 @@ class AppendsToAnything(SharedMemoryStore):
 class VerifiesFromAfter(SharedMemoryStore):
     """``read`` verifies what it gives, not what stands before that."""
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async with aclosing(super().read(session_id) if after is None else self._rest(session_id, after)) as records:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
+        right = super().read(session_id, after=after)
+        async with aclosing(self._rest(session_id, after) if isinstance(after, int) else right) as records:
             async for record in records:
                 yield record
 
@@ -240,16 +242,18 @@ def _copied(records: Sequence[HashedEntry]) -> list[HashedEntry]:
 class ReadsUnbounded(SharedMemoryStore):
     """``read`` fetches the whole log first."""
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         for record in _copied(await self.read_all(session_id)):
-            if after is None or record.seq > after:
+            if not isinstance(after, int) or record.seq > after:
                 yield record
 
 
 class FollowsUnbounded(SharedMemoryStore):
     """``follow`` keeps what it gave."""
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         kept: list[HashedEntry] = []
         async with aclosing(super().follow(session_id, after=after)) as records:
             async for record in records:
@@ -368,7 +372,9 @@ class TracesMakeSessions(SharedMemoryStore):
 class FollowSkips(SharedMemoryStore):
     """A follower misses what is appended in a batch behind its first record."""
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         there = len(self._log(session_id))
         async with aclosing(super().follow(session_id, after=after)) as records:
             async for record in records:
@@ -379,7 +385,9 @@ class FollowSkips(SharedMemoryStore):
 class FollowRepeats(SharedMemoryStore):
     """A follower that waited gets the last record again."""
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         there = len(self._log(session_id))
         async with aclosing(super().follow(session_id, after=after)) as records:
             async for record in records:

@@ -19,6 +19,7 @@ from sessionlog import (
     Head,
     HeadConflict,
     InvalidEntry,
+    Position,
     SessionExists,
     SessionId,
     SessionNotFound,
@@ -219,8 +220,8 @@ class LagsBehind(SharedMemoryStore):
 class CountsPositionsFromOne(SharedMemoryStore):
     """``after`` is off by one."""
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async with aclosing(super().read(session_id, after=after if after is None else after - 1)) as records:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
+        async with aclosing(super().read(session_id, after=after - 1 if isinstance(after, int) else after)) as records:
             async for record in records:
                 yield record
 
@@ -232,7 +233,7 @@ class LocksWhileReading(SharedMemoryStore):
         super().__init__(place)
         self._reading: set[str] = set()
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(super().read(session_id, after=after)) as records:
             async for record in records:
                 self._reading.add(session_id)
@@ -248,7 +249,7 @@ class LocksWhileReading(SharedMemoryStore):
 class ReadsAhead(SharedMemoryStore):
     """A stream that appends run past repeats a record."""
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         count = len(self._log(session_id)) if session_id in self._logs else 0
         last: HashedEntry | None = None
         async with aclosing(super().read(session_id, after=after)) as records:
@@ -273,7 +274,9 @@ class WritesOneByOne(SharedMemoryStore):
 class NeverWakes(SharedMemoryStore):
     """A follower sees what is there, and never what comes."""
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(self.read(session_id, after=after)) as records:
             async for record in records:
                 yield record
@@ -283,7 +286,9 @@ class NeverWakes(SharedMemoryStore):
 class EndsFollowing(SharedMemoryStore):
     """A follower ends at the end of the log instead of waiting."""
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(self.read(session_id, after=after)) as records:
             async for record in records:
                 yield record
@@ -296,7 +301,9 @@ class WakesOneFollower(SharedMemoryStore):
         super().__init__(place)
         self._taken: set[int] = set()
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         async with aclosing(super().follow(session_id, after=after)) as records:
             async for record in records:
                 if record.seq not in self._taken:
@@ -307,7 +314,9 @@ class WakesOneFollower(SharedMemoryStore):
 class FollowsDeafly(SharedMemoryStore):
     """A follower does not notice that its store was closed."""
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         while True:
             try:
                 async with aclosing(super().follow(session_id, after=after)) as records:
@@ -465,7 +474,9 @@ class BreaksWhenReadIsCancelled(SharedMemoryStore):
         self._broken = False
         return records
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         try:
             async with aclosing(super().follow(session_id, after=after)) as records:
                 async for record in records:

@@ -14,9 +14,11 @@ import anyio.lowlevel
 from sessionlog import (
     CorruptLog,
     EntryHash,
+    EntryNotFound,
     HashedEntry,
     Head,
     MemoryStore,
+    Position,
     SessionId,
     SessionLocked,
     parse_record,
@@ -102,31 +104,39 @@ class SharedMemoryStore(MemoryStore):
             check(records[-1].line)
         return records
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         await anyio.lowlevel.checkpoint()
-        check = self._checker("read", session_id)
-        for index in range(len(self._log(session_id))):
-            record = self._fetch(session_id, index)
+        check, index = self._begin("read", session_id, after)
+        for at in range(index, len(self._log(session_id))):
+            record = self._fetch(session_id, at)
             check(record.line)
-            if after is None or index > after:
+            if not isinstance(after, int) or at > after:
                 yield record
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         await anyio.lowlevel.checkpoint()
-        check = self._checker("follow", session_id)
-        index = 0
+        check, index = self._begin("follow", session_id, after)
         while True:
             while index >= len(self._log(session_id)):
                 await self._grown.setdefault(SessionId(session_id), anyio.Event()).wait()
             record = self._fetch(session_id, index)
             check(record.line)
-            if after is None or index > after:
+            if not isinstance(after, int) or index > after:
                 yield record
             index += 1
 
     async def read_head(self, session_id: str) -> Head | None:
         await anyio.lowlevel.checkpoint()
         return self._checked_head("read_head", session_id) if self._log(session_id) else None
+
+    async def read_position(self, session_id: str) -> Position | None:
+        await anyio.lowlevel.checkpoint()
+        if not self._log(session_id):
+            return None
+        head = self._checked_head("read_head", session_id)
+        return Position(head.seq, head.hash, sum(len(record.line) + 1 for record in self._log(session_id)))
 
     async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         await anyio.lowlevel.checkpoint()
@@ -162,6 +172,21 @@ class SharedMemoryStore(MemoryStore):
         if path in self._unverified():
             return lambda line: line
         return LogScanner(self._binding(path, session_id)).check
+
+    def _begin(self, path: str, session_id: str, after: int | Position | None) -> tuple[Callable[[bytes], object], int]:
+        """Return what checks the lines that ``path`` reads, and the index of the first of them."""
+        if not isinstance(after, Position):
+            return self._checker(path, session_id), 0
+        self._check_held(session_id, after)
+        if path in self._unverified():
+            return (lambda line: line), after.seq + 1
+        return LogScanner(SessionId(session_id), head=after.head, offset=after.end).check, after.seq + 1
+
+    def _check_held(self, session_id: str, position: Position) -> None:
+        """Raise unless the log holds the record at ``position``."""
+        seq, log = position.seq, self._log(session_id)
+        if not 0 <= seq < len(log) or self._fetch(session_id, seq).hash != position.hash:
+            raise EntryNotFound(session_id, position.hash)
 
     def _fetch(self, session_id: str, index: int) -> HashedEntry:
         """Return one record; the one way to what is kept."""

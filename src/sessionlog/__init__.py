@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         tool_result,
         user_message,
     )
-    from .record import HashedEntry, parse_record
+    from .record import HashedEntry, Position, parse_record
     from .session import (
         SessionLog,
         SessionStartState,
@@ -115,6 +115,7 @@ __all__ = [
     "MemoryStore",
     "Message",
     "Outcome",
+    "Position",
     "Reasoning",
     "RefusalPart",
     "Repair",
@@ -253,6 +254,7 @@ _HOMES = {
     ),
     ".record": (
         "HashedEntry",
+        "Position",
         "parse_record",
     ),
     ".session": (

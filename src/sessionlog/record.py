@@ -90,6 +90,38 @@ class HashedEntry(msgspec.Struct, eq=False, gc=False):
         return f"HashedEntry(seq={self.seq}, kind={kind!r}, hash={self.hash!r}, {len(self.line)} bytes)"
 
 
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """A record of a log and where its line ends: reading goes on from here, at the cost of what is new.
+
+    Keep one beside whatever is folded from a log, and give it to ``read(after=…)`` or ``follow(after=…)``. It is good
+    for as long as the log holds the record: a log that was cut or made anew since raises :class:`EntryNotFound`. Edits
+    before the record are not noticed; only a check of the whole log finds those.
+    """
+
+    seq: int
+    """The record's 0-based position."""
+    hash: str
+    """The record's hash."""
+    end: int
+    """How many bytes the lines up to this record have, its own included, each with its LF."""
+
+    @property
+    def head(self) -> Head:
+        """The head of a log that ends with this record."""
+        return Head(self.seq, self.hash)
+
+    @classmethod
+    def after(cls, record: HashedEntry, before: "Position | None" = None) -> "Position":
+        """Return the position of ``record``, which follows the one at ``before`` (``None``: it is the first of a log).
+
+        Raises ``ValueError`` if it does not chain onto that one.
+        """
+        seq, prev_hash, end = (-1, None, 0) if before is None else (before.seq, before.hash, before.end)
+        if record.seq != seq + 1 or record.prev_hash != prev_hash:
+            raise ValueError(f"{record!r} does not follow {'the start of a log' if before is None else before}")
+        return cls(record.seq, record.hash, end + len(record.line) + 1)
+
+
 def hash_payload(payload: bytes | memoryview) -> EntryHash:
     """Return the record hash of ``payload``, the line from byte 75 to its closing brace."""
     hasher = new_hasher()
@@ -190,6 +222,7 @@ __all__ = [
     "HASH_CONTEXT",
     "LINE_BYTES_MAX",
     "HashedEntry",
+    "Position",
     "hash_payload",
     "parse_record",
     "record_line",

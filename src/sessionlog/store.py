@@ -18,6 +18,13 @@ of being served. Bytes of an unfinished record at the end are no part of the log
 that is not there raise :class:`SessionNotFound`, whichever read it is; ids that cannot name a session raise
 :class:`InvalidSessionId`. Whoever stops a stream early closes it (``contextlib.aclosing``).
 
+*Reading goes on where it stopped.* ``read(after=Position)`` and ``follow(after=Position)`` give what stands behind a
+record, at the cost of what is new, whatever the log's length. That the log still holds the record is checked first, by
+its hash: by the next record, which chains onto it, or by itself if it is the last. If not, they raise
+:class:`EntryNotFound`: the log was cut, replaced or made anew, and what was folded from it before is void. So does a
+reader or follower that a log was replaced under. ``Position.end`` is for stores that keep logs as bytes; others may
+find the record by its place and hash alone.
+
 *One event loop.* A store belongs to the event loop, and so the thread, that first used it. Every method raises
 :class:`WrongEventLoop` on any other, before anything is read or written, until the owner has ended.
 
@@ -32,7 +39,7 @@ from .chain import BINDING_BYTES_MAX, bound_session
 from .entries import FORMAT
 from .errors import InvalidEntry, InvalidSessionId
 from .ids import EntryHash, Head, SessionId, is_session_id
-from .record import HashedEntry
+from .record import HashedEntry, Position
 
 
 class Store(Protocol):
@@ -67,15 +74,26 @@ class Store(Protocol):
         """Return every record, verified. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
         ...
 
-    def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        """Stream the records behind position ``after`` (all, if ``None``), verified, in bounded memory.
+    def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind ``after``, verified, in bounded memory. Ends at the last whole record.
 
-        Ends at the last whole record. Raises, while iterating, as :meth:`read_all`.
+        Raises, while iterating, as :meth:`read_all`; :class:`EntryNotFound` if the log does not hold the record at
+        ``after``, or was replaced by another one while it was read.
+
+        Args:
+            session_id: The session.
+            after: ``None`` for all records. A 0-based position: the log is verified from its first record on, and those
+                behind the position are given. A :class:`Position`: reading begins there, at the cost of what is new,
+                and what stands before it is not looked at.
         """
         ...
 
-    def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    def follow(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         """Stream as :meth:`read`, then wait for more, for ever: each record once and in order. Ends by cancellation."""
+        ...
+
+    async def read_position(self, session_id: str) -> Position | None:
+        """Return the last record's position, from which reading can go on later; as :meth:`read_head`."""
         ...
 
     async def read_head(self, session_id: str) -> Head | None:

@@ -32,6 +32,7 @@ from sessionlog import (
     InvalidSessionId,
     LogState,
     MemoryStore,
+    Position,
     SessionId,
     SessionNotFound,
     SessionStart,
@@ -187,7 +188,7 @@ class GatedStore(MemoryStore):
         super().__init__()
         self.reached, self.opened = anyio.Event(), anyio.Event()
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         if session_id == "main":
             self.reached.set()
             await self.opened.wait()

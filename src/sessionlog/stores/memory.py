@@ -11,10 +11,10 @@ import anyio
 import anyio.lowlevel
 
 from ..entries import Extension, encode_entry
-from ..errors import HeadConflict, SessionExists, SessionNotFound, StoreFailed
+from ..errors import EntryNotFound, HeadConflict, SessionExists, SessionNotFound, StoreFailed
 from ..ids import EntryHash, Head, SessionId
 from ..owner import Owner
-from ..record import LINE_BYTES_MAX, HashedEntry
+from ..record import LINE_BYTES_MAX, HashedEntry, Position
 from ..store import check_commit, check_session_id
 
 
@@ -56,23 +56,25 @@ class MemoryStore:
         await anyio.lowlevel.checkpoint()
         return list(self._log(session_id))
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        """Stream the records behind position ``after``."""
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind ``after``."""
         await anyio.lowlevel.checkpoint()
-        for record in self._log(session_id)[0 if after is None else after + 1 :]:
+        for record in self._log(session_id)[self._first_seq(session_id, after) :]:
             yield record
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        """Stream the records behind position ``after``, then wait for more."""
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind ``after``, then wait for more."""
         await anyio.lowlevel.checkpoint()
-        position = 0 if after is None else after + 1
+        seq = self._first_seq(session_id, after)
         while True:
             log = self._log(session_id)
-            if position >= len(log):
+            if seq >= len(log):
                 await self._grown.setdefault(session_id, anyio.Event()).wait()
                 continue
-            yield log[position]
-            position += 1
+            yield log[seq]
+            seq += 1
 
     async def read_head(self, session_id: str) -> Head | None:
         """Return the last record's position and hash."""
@@ -84,6 +86,12 @@ class MemoryStore:
         """Return the last record's hash."""
         head = await self.read_head(session_id)
         return None if head is None else EntryHash(head.hash)
+
+    async def read_position(self, session_id: str) -> Position | None:
+        """Return the last record's position."""
+        await anyio.lowlevel.checkpoint()
+        log = self._log(session_id)
+        return Position(log[-1].seq, log[-1].hash, sum(len(record.line) + 1 for record in log)) if log else None
 
     async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         """Stream the log's bytes."""
@@ -159,6 +167,15 @@ class MemoryStore:
             return self._logs[check_session_id(session_id)]
         except KeyError:
             raise SessionNotFound(session_id) from None
+
+    def _first_seq(self, session_id: str, after: int | Position | None) -> int:
+        """Return the position of the first record behind ``after``."""
+        if not isinstance(after, Position):
+            return 0 if after is None else after + 1
+        log = self._log(session_id)
+        if not 0 <= after.seq < len(log) or log[after.seq].hash != after.hash:
+            raise EntryNotFound(session_id, after.hash)
+        return after.seq + 1
 
     def _check_open(self) -> None:
         if self._closed:

@@ -10,11 +10,12 @@ import functools
 import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import anyio
 import anyio.to_thread
 
+from .stamps import is_settled, stamp
 from .system import System
 
 if TYPE_CHECKING:
@@ -22,12 +23,24 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.05
 POLL_WITH_INOTIFY_S: Final = 1.0
-_MASK: Final = 0x2 | 0x800 | 0x400
-"""IN_MODIFY, IN_MOVE_SELF, IN_DELETE_SELF of inotify(7)."""
+_GONE_MASK: Final = 0x4 | 0x800 | 0x400
+"""IN_ATTRIB, which the end of a name is too, IN_MOVE_SELF, IN_DELETE_SELF of inotify(7)."""
+_MASK: Final = 0x2 | _GONE_MASK
+"""IN_MODIFY too."""
+
+
+class Look(NamedTuple):
+    """What can be told of a file without opening it."""
+
+    stamp: str
+    settled: bool
+
+
+GONE: Final = Look("", settled=True)
 
 
 class Growth:
-    """Lets one reader wait until the size of one file is another than it was. Use it as an async context manager."""
+    """Lets one reader wait until one file is not what it was. Use it as an async context manager."""
 
     def __init__(self, system: System, path: str, appended: "Appended") -> None:
         """Watch ``path``; ``appended`` tells of appends by the same store."""
@@ -50,23 +63,31 @@ class Growth:
         if self._inotify is not None:
             self._inotify.close()
 
-    def size(self) -> int:
-        """Return the file's size; -1 if it is gone."""
+    def look(self) -> Look:
+        """Return what can be told of the file without opening it."""
         try:
-            return self._system.lstat(self._path).st_size
+            status = self._system.lstat(self._path)
         except OSError:
-            return -1
+            return GONE
+        return Look(stamp(status), is_settled(status))
 
-    async def wait(self, size: int) -> None:
-        """Return once the file's size is not ``size``, or the store is closed."""
-        while self.size() == size and not self._appended.closed:
+    async def wait(self, seen: Look) -> None:
+        """Return once the file may be another than at ``seen``, or the store is closed.
+
+        While it is unsettled, that is after each pause: another file of the same size could look the same.
+        """
+        while self.look().stamp == seen.stamp and not self._appended.closed:
             if self._inotify is None:
-                with anyio.move_on_after(POLL_S):
+                with anyio.move_on_after(POLL_S) as pause:
                     await self._appended.wait(self._path)
+                if pause.cancelled_caught and not seen.settled:
+                    return
                 continue
-            with anyio.move_on_after(POLL_WITH_INOTIFY_S) as waiting, self._appended.ending(waiting):
+            with anyio.move_on_after(POLL_WITH_INOTIFY_S) as pause, self._appended.ending(pause):
                 await anyio.wait_readable(self._inotify)
-            self._inotify.read(timeout=0)
+            gone = any(event.mask & _GONE_MASK for event in self._inotify.read(timeout=0))
+            if gone or (pause.cancelled_caught and not seen.settled):
+                return
 
 
 class Appended:

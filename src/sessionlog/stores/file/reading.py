@@ -7,6 +7,9 @@ one descriptor a worker thread. Whoever streams has the bytes checked in turns w
 A reader that has caught up with the log and follows it does all of that on the event loop, if what came since is little
 and nobody holds the lock: it lies in memory still, and the way to a thread and back takes longer than all the rest.
 That it does lie there is not hoped for but asked of the system; where that cannot tell, the thread reads, as ever.
+
+An inode number is no identity: a file that is made where one was deleted mostly gets the same. So where the log may be
+another one, since a line does not chain on or a look finds nothing new, its first record is compared with what it was.
 """
 
 import os
@@ -15,13 +18,15 @@ from typing import Final, NamedTuple
 
 import anyio.lowlevel
 
-from ...chain import LogScanner
-from ...errors import CorruptLog, Damage, SessionLogError, StoreFailed
-from ...record import HashedEntry
+from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session
+from ...entries import FORMAT
+from ...errors import CorruptLog, Damage, EntryNotFound, SessionLogError, SessionNotFound, StoreFailed
+from ...record import ENVELOPE, ENVELOPE_BYTES_MAX, HASH_AT, HASHED_FROM, HashedEntry, Position, parse_record
 from ...turns import Turns
 from .layout import Layout, store_failed
 from .spans import CHUNK_BYTES, find_lf, read_span
 from .system import System
+from .tail import last_line, scan
 
 NEWS_BYTES_MAX: Final = 64 * 1024
 """More than this is not read on the event loop."""
@@ -64,38 +69,54 @@ class Step(NamedTuple):
 
 
 class LogReader:
-    """Reads one log from its start, a chunk a step; a ``Step`` never ends inside a record."""
+    """Reads one log, a chunk a step; a ``Step`` never ends inside a record."""
 
-    def __init__(self, layout: Layout, system: System, session_id: str, *, line_bytes_max: int) -> None:
-        """Begin before the first record; nothing is opened yet."""
+    def __init__(
+        self, layout: Layout, system: System, session_id: str, after: Position | None = None, *, line_bytes_max: int
+    ) -> None:
+        """Begin before the first record, or behind ``after``; nothing is opened yet."""
         self._layout = layout
         self._system = system
         self._session_id = session_id
         self._line_bytes_max = line_bytes_max
         self._identity: tuple[int, int] | None = None
         self._caught_up = False
-        self.scanner: LogScanner = LogScanner(session_id, line_bytes_max=line_bytes_max)
+        self._sought = after
+        """The record behind which to begin, until it was found in the log."""
+        self._start: bytes | None = None
+        """What the first record begins with, its hash included: by this a log that was made anew is known."""
+        head, offset = (None, 0) if after is None else (after.head, after.end)
+        self.scanner: LogScanner = LogScanner(session_id, head=head, offset=offset, line_bytes_max=line_bytes_max)
 
     async def step(self) -> Step:
         """Read the next chunk on a worker thread, check it on the event loop; otherwise as :meth:`step_blocking`."""
         news = await self._read_news()
         data, at_end = await self._system.in_thread(self._read) if news is None else news
         records: list[HashedEntry] = []
+        offset = self.scanner.offset
         turns = Turns(self.scanner, lambda part: self.scanner.feed_into(part, records))
         try:
             await turns.feed(data)
         except CorruptLog as fault:
+            if fault.offset == offset:
+                await self._system.in_thread(self._look_again)
             return Step(records, at_end, fault)
         self.scanner.drop_torn()
         return Step(records, at_end, None)
 
     def step_blocking(self) -> Step:
-        """Read and check the next chunk. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`StoreFailed`."""
+        """Read and check the next chunk.
+
+        Raises :class:`SessionNotFound`, :class:`EntryNotFound`, :class:`CorruptLog`, :class:`StoreFailed`.
+        """
         data, at_end = self._read()
         records: list[HashedEntry] = []
+        offset = self.scanner.offset
         try:
             self.scanner.feed_into(data, records)
         except CorruptLog as fault:
+            if fault.offset == offset:
+                self._look_again()
             return Step(records, at_end, fault)
         self.scanner.drop_torn()
         return Step(records, at_end, None)
@@ -108,7 +129,7 @@ class LogReader:
         fd = self._open()
         try:
             status = _status_if_free(self._system, fd)
-            if status is None or (left := self._left(status)) > NEWS_BYTES_MAX:
+            if status is None or not 0 < (left := self._left(fd, status)) <= NEWS_BYTES_MAX:
                 return None
             data = self._system.pread_cached(fd, left, self.scanner.offset)
             return None if data is None else (data, True)
@@ -125,8 +146,10 @@ class LogReader:
         fd = self._open()
         try:
             start = self.scanner.offset
-            left = self._left(settled_status(self._system, fd))
+            left = self._left(fd, settled_status(self._system, fd))
             data = self._system.pread(fd, min(CHUNK_BYTES, left), start)
+            if len(data) < min(CHUNK_BYTES, left):
+                self._check_there(self._system.fstat(fd))  # cut off under the read, as a deletion does
             if 0 < len(data) < left and b"\n" not in data:
                 lf = find_lf(self._system, fd, start + len(data), start + left)
                 if lf is None:
@@ -135,6 +158,10 @@ class LogReader:
                     raise self.scanner.too_long()
                 else:
                     data = read_span(self._system, fd, start, lf + 1)
+            if b"\n" not in data:
+                self._check_same(fd)
+            elif start == 0:
+                self._start = data[:HASHED_FROM]
         except OSError as error:
             raise self._unreadable(error) from error
         finally:
@@ -145,15 +172,77 @@ class LogReader:
     def _open(self) -> int:
         return self._layout.open_to_read(self._session_id)
 
-    def _left(self, status: os.stat_result) -> int:
-        """Return how many bytes of the file are to be read yet. Raises :class:`CorruptLog` if it is another one."""
+    def _left(self, fd: int, status: os.stat_result) -> int:
+        """Return how many bytes of the file are to be read yet. Raises if it is not the log that it was."""
+        self._check_there(status)
+        if self._sought is not None:
+            self._find(fd, self._sought, status.st_size)
         identity = (status.st_dev, status.st_ino)
         if self._identity is not None and identity != self._identity:
+            self._check_same(fd)
             raise self._changed("the file was replaced while it was read")
         if status.st_size < self.scanner.offset:
+            self._check_same(fd)
             raise self._changed(f"the file was cut to {status.st_size} bytes while it was read")
         self._identity = identity
         return status.st_size - self.scanner.offset
+
+    def _find(self, fd: int, sought: Position, size: int) -> None:
+        """Check that the log holds the record behind which to begin, where its line should end.
+
+        The next record tells, without another look, since it names the one before; where there is none, that one does.
+        """
+        lf = sought.end - 1
+        if not 0 <= lf < size:
+            raise self._not_there()
+        start = self._system.pread(fd, BINDING_BYTES_MAX, 0)
+        if bound_session(start) != (FORMAT, self._session_id):
+            line_bytes_max = self._line_bytes_max
+            scan(self._system, fd, self._session_id, size, line_bytes_max=line_bytes_max)  # names what is there instead
+            raise self._not_there()
+        around = self._system.pread(fd, 1 + ENVELOPE_BYTES_MAX, lf)
+        if not around.startswith(b"\n"):
+            raise self._not_there()
+        behind = ENVELOPE.match(around, 1)
+        chained = behind and behind[2] == sought.hash.encode() and int(behind[3]) == sought.seq + 1
+        if not chained and not self._ends_with(fd, sought):
+            raise self._not_there()
+        self._sought, self._start = None, start[:HASHED_FROM]
+
+    def _ends_with(self, fd: int, sought: Position) -> bool:
+        """Tell whether the line that ends where the sought record should is that record."""
+        found = last_line(self._system, fd, sought.end, self._line_bytes_max)
+        try:
+            return found is not None and parse_record(found[0]).head == sought.head
+        except CorruptLog:
+            return False
+
+    def _check_there(self, status: os.stat_result) -> None:
+        """Raise :class:`SessionNotFound` if the open file was deleted."""
+        if status.st_nlink == 0:
+            raise SessionNotFound(self._session_id)
+
+    def _check_same(self, fd: int) -> None:
+        """Raise :class:`EntryNotFound` if the log does not begin as it did: another one was made in its place."""
+        if self._start is None:
+            return
+        start = self._system.pread(fd, HASHED_FROM, 0)
+        if not start or not self._start.startswith(start):  # a log that was cut begins as it did, as far as it goes
+            raise self._not_there()
+
+    def _look_again(self) -> None:
+        """Raise what is to blame for a line that does not chain on, if that is not the line itself."""
+        fd = self._open()
+        try:
+            self._check_there(self._system.fstat(fd))
+            self._check_same(fd)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        finally:
+            self._layout.close(fd)
+
+    def _not_there(self) -> EntryNotFound:
+        return EntryNotFound(self._session_id, self.scanner.prev_hash or "")
 
     def _unreadable(self, error: OSError) -> StoreFailed:
         return store_failed(error, self._layout.log_path(self._session_id), "cannot read the log")
@@ -178,12 +267,14 @@ class RawReader:
         self._session_id = session_id
         self._offset = 0
         self._snapshot: tuple[int, int, int] | None = None
+        self._start = b""
+        """What the first line begins with: by this a log that was made anew is known."""
 
     async def step(self) -> bytes:
         """Return the next bytes; none at the end.
 
-        Raises :class:`SessionNotFound`, :class:`CorruptLog` where the file is no log or was replaced,
-        :class:`StoreFailed`.
+        Raises :class:`SessionNotFound`, :class:`EntryNotFound` if another log was made in its place meanwhile,
+        :class:`CorruptLog` where the file is no log or was replaced otherwise, :class:`StoreFailed`.
         """
         return await self._system.in_thread(self._step_blocking)
 
@@ -192,6 +283,7 @@ class RawReader:
         try:
             status = settled_status(self._system, fd) if self._snapshot is None else self._system.fstat(fd)
             device, inode, size = self._snapshot = self._snapshot or (status.st_dev, status.st_ino, status.st_size)
+            self._check_same(self._system.pread(fd, HASHED_FROM, 0))
             if (status.st_dev, status.st_ino) != (device, inode):
                 raise CorruptLog(
                     "the file was replaced while it was read",
@@ -207,3 +299,10 @@ class RawReader:
             self._layout.close(fd)
         self._offset += len(data)
         return data
+
+    def _check_same(self, start: bytes) -> None:
+        """Raise :class:`EntryNotFound` if the log does not begin as it did."""
+        if self._offset == 0:
+            self._start = start
+        elif start != self._start:
+            raise EntryNotFound(self._session_id, self._start[HASH_AT].decode("ascii", "replace"))

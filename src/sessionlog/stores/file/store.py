@@ -21,7 +21,7 @@ from ...entries import Extension, encode_entry
 from ...errors import SessionLocked, StoreFailed
 from ...ids import EntryHash, Head, SessionId, now_ms
 from ...owner import Owner
-from ...record import LINE_BYTES_MAX, HashedEntry
+from ...record import LINE_BYTES_MAX, HashedEntry, Position
 from ...store import check_commit, check_session_id
 from . import cancellation
 from .commit import Commit, Fate
@@ -156,10 +156,10 @@ class FileStore:
 
         return await self._system.in_thread(read_whole)
 
-    async def read(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
-        """Stream the records behind position ``after``, verified; holds 1 MiB, or one record if that is longer."""
-        first = 0 if after is None else after + 1
-        reader = self._reader(session_id)
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
+        """Stream the records behind ``after``, verified; holds 1 MiB, or one record if that is longer."""
+        first = after + 1 if isinstance(after, int) else 0
+        reader = self._reader(session_id, after)
         while True:
             step = await reader.step()
             for record in step.records:
@@ -170,17 +170,20 @@ class FileStore:
             if step.at_end:
                 return
 
-    async def follow(self, session_id: str, *, after: int | None = None) -> AsyncGenerator[HashedEntry, None]:
+    async def follow(
+        self, session_id: str, *, after: int | Position | None = None
+    ) -> AsyncGenerator[HashedEntry, None]:
         """Stream as :meth:`read`, then wait for more, by whichever process; see :mod:`sessionlog.stores.file.follow`.
 
-        Close it when you stop (``contextlib.aclosing``). Raises :class:`CorruptLog` too where the file is replaced
-        or cut below what was streamed.
+        Close it when you stop (``contextlib.aclosing``). Raises :class:`SessionNotFound` once the log is gone,
+        :class:`EntryNotFound` if another one was made in its place, and :class:`CorruptLog` if the file was cut below
+        what was streamed, or replaced by another that begins with the same record.
         """
-        first = 0 if after is None else after + 1
-        reader = self._reader(session_id)
+        first = after + 1 if isinstance(after, int) else 0
+        reader = self._reader(session_id, after)
         async with Growth(self._system, self._layout.log_path(session_id), self._appended) as growth:
             while True:
-                size = growth.size()
+                seen = growth.look()
                 step = await reader.step()
                 for record in step.records:
                     if record.seq >= first:
@@ -188,7 +191,7 @@ class FileStore:
                 if step.fault is not None:
                     raise step.fault
                 if step.at_end:
-                    await growth.wait(size)
+                    await growth.wait(seen)
                     self._check_usable()
 
     async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
@@ -200,18 +203,23 @@ class FileStore:
 
     async def read_head(self, session_id: str) -> Head | None:
         """Return the last record's position and hash; reads the file's end only."""
-        self._check_usable()
-        check_session_id(session_id)
-        await anyio.lowlevel.checkpoint()
-        log = None if self._group.held else self._logs.known(session_id)
-        if log is not None and log.is_current():
-            return log.head
-        return await self._system.in_thread(self._read_head_blocking, session_id)
+        position = await self.read_position(session_id)
+        return None if position is None else position.head
 
     async def read_head_hash(self, session_id: str) -> EntryHash | None:
         """Return the last record's hash."""
         head = await self.read_head(session_id)
         return None if head is None else EntryHash(head.hash)
+
+    async def read_position(self, session_id: str) -> Position | None:
+        """Return the last record's position; reads the file's end only."""
+        self._check_usable()
+        check_session_id(session_id)
+        await anyio.lowlevel.checkpoint()
+        log = None if self._group.held else self._logs.known(session_id)
+        if log is not None and log.is_current():
+            return None if log.head is None else Position(log.head.seq, log.head.hash, log.size)
+        return await self._system.in_thread(self._read_position_blocking, session_id)
 
     async def list_sessions(self) -> list[SessionId]:
         """Return the ids of all sessions, last written first; none while the directory is not there."""
@@ -353,16 +361,18 @@ class FileStore:
         self._check_usable()
         await self._group.submit(commit)
 
-    def _reader(self, session_id: str) -> LogReader:
+    def _reader(self, session_id: str, after: int | Position | None = None) -> LogReader:
         self._check_usable()
         check_session_id(session_id)
-        return LogReader(self._layout, self._system, session_id, line_bytes_max=self._line_bytes_max)
+        position = after if isinstance(after, Position) else None
+        return LogReader(self._layout, self._system, session_id, position, line_bytes_max=self._line_bytes_max)
 
-    def _read_head_blocking(self, session_id: str) -> Head | None:
+    def _read_position_blocking(self, session_id: str) -> Position | None:
         fd = self._layout.open_to_read(session_id)
         try:
             size = settled_status(self._system, fd).st_size
-            return read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max).head
+            tail = read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max)
+            return None if tail.head is None else Position(tail.head.seq, tail.head.hash, tail.end)
         except OSError as error:
             raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
         finally:

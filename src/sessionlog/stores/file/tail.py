@@ -23,7 +23,7 @@ def read_tail(system: System, fd: int, session_id: str, size: int, *, line_bytes
     is the readers' business. Where that fails, the log is scanned from its start so that the error names the first
     bad record. Raises :class:`CorruptLog`.
     """
-    last = _last_line(system, fd, size, line_bytes_max)
+    last = last_line(system, fd, size, line_bytes_max)
     if last is None:
         return Tail(None, 0, size)
     line, end = last
@@ -55,7 +55,7 @@ def scan(
     return scanner
 
 
-def _last_line(system: System, fd: int, size: int, line_bytes_max: int) -> tuple[bytes, int] | None:
+def last_line(system: System, fd: int, size: int, line_bytes_max: int) -> tuple[bytes, int] | None:
     """Return the last line that ends in LF, without it, and the byte behind its LF; ``None`` if there is none.
 
     What stands behind that LF is passed over, not held. Of a line that is too long, its end is returned.

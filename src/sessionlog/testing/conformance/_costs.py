@@ -50,8 +50,8 @@ async def check_streams_hold_little(make_store: MakeStore) -> None:
 @conformance_check
 async def check_cost_of_head(make_store: MakeStore, read_cost: ReadCost) -> None:
     """What ``read_head`` of a store opened anew reads does not grow with the log."""
-    await _expect_flat(make_store, read_cost, "read_head", lambda store, session_id, _: store.read_head(session_id))
-    await _expect_flat(
+    await expect_flat(make_store, read_cost, "read_head", lambda store, session_id, _: store.read_head(session_id))
+    await expect_flat(
         make_store, read_cost, "read_head_hash", lambda store, session_id, _: store.read_head_hash(session_id)
     )
 
@@ -59,7 +59,7 @@ async def check_cost_of_head(make_store: MakeStore, read_cost: ReadCost) -> None
 @conformance_check
 async def check_cost_of_append(make_store: MakeStore, read_cost: ReadCost) -> None:
     """What the first append of a store opened anew reads does not grow with the log."""
-    await _expect_flat(
+    await expect_flat(
         make_store, read_cost, "append", lambda store, session_id, head: store.append(session_id, next_record(head))
     )
 
@@ -67,7 +67,7 @@ async def check_cost_of_append(make_store: MakeStore, read_cost: ReadCost) -> No
 Use = Callable[[Store, SessionId, Head], Awaitable[object]]
 
 
-async def _expect_flat(make_store: MakeStore, read_cost: ReadCost, name: str, use: Use) -> None:
+async def expect_flat(make_store: MakeStore, read_cost: ReadCost, name: str, use: Use) -> None:
     """Fail unless ``use`` reads about as much of a log as of one that is eight times as long."""
     costs: list[int] = []
     whole_costs: list[int] = []

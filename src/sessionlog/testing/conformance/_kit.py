@@ -191,6 +191,7 @@ def reading_calls(store: Store, session_id: str) -> list[Call]:
         Call("follow", lambda: take(store.follow(session_id), 1)),
         Call("read_head", lambda: store.read_head(session_id)),
         Call("read_head_hash", lambda: store.read_head_hash(session_id)),
+        Call("read_position", lambda: store.read_position(session_id)),
         Call("read_raw", lambda: collect(store.read_raw(session_id))),
     ]
 
