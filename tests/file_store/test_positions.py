@@ -280,7 +280,7 @@ def replace(path: Path, data: bytes, how: str) -> None:
         kept: list[Path] = []
         path.unlink()
         path.write_bytes(data)
-        while path.stat().st_ino != inode and len(kept) < 200:  # most file systems give it to the next file
+        while path.stat().st_ino != inode and len(kept) < 20:  # most file systems give it to the next file
             kept.append(path.with_name(f"other-{len(kept)}"))
             path.rename(kept[-1])
             path.write_bytes(data)
