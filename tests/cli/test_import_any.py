@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def table(lines: list[str]) -> dict[str, list[int]]:
     """The table at the end, by format: files, unchanged, failed, sessions, lines, records."""
-    rows = [one.split() for one in lines[lines.index("") + 2 :]]
+    rows = [one.split() for one in lines[lines.index("") + 2 :] if one[12:].replace(",", "").replace(" ", "").isdigit()]
     return {row[0]: [int(cell.replace(",", "")) for cell in row[1:]] for row in rows}
 
 

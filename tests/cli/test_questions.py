@@ -119,14 +119,14 @@ def test_exported_files_are_inert_and_raw_lines_refuse_a_terminal(busy: Cli, tmp
 
 def test_search_shows_where_and_what(busy: Cli) -> None:
     """A line for the record, with who said it, and the lines around each match below it."""
-    ran = busy("search", "PLEASE", "--role", "user")
+    ran = busy("search", "PLEASE", "--in", "user")
     at = hashes(busy, "busy")[2]
     assert ran.lines == [
         f"busy  2  {at[:8]}  2023-11-14 22:13:20  user",
         "       1- Mend the tests",
         "       2: please",
     ]
-    assert busy("search", "please", "--role", "user", "-C", "0").lines[1:] == ["       2: please"]
+    assert busy("search", "please", "--in", "user", "-C", "0").lines[1:] == ["       2: please"]
     assert busy("fork", "busy", "--at", at[:8]).status == 0
 
 
@@ -134,10 +134,46 @@ def test_search_in_named_sessions_and_by_tool_and_time(busy: Cli) -> None:
     [hit] = busy("search", "two", "alpha-1", "busy", "--tool", "Bash", "--json").objects
     assert (hit["session_id"], hit["role"], hit["tool"], hit["kind"]) == ("busy", "tool", "Bash", "tool_results")
     assert hit["lines"][-1] == {"number": 2, "text": "two", "matches": [[0, 3]]}
-    day = ("search", "two", "busy", "--json", "--since", "2023-11-14", "--until")
+    day = ("search", "two", "busy", "--json", "--in", "tools", "--since", "2023-11-14", "--until")
     assert len(busy(*day, "2023-11-14").objects) == 1
     assert busy(*day, "2023-11-14T22:13:22Z").objects == []
     assert busy(*day, "2023-11-14T22:13:22.501+00:00").objects != []
+
+
+def test_search_finds_each_text_once(run: Cli) -> None:
+    """Said by a person or a model, by default; told by events and held by forks too, it is found where it was said."""
+    said = {"type": "message", "role": "user", "content": [{"type": "text", "text": "the needle"}]}
+    message = {"role": "user", "content": [{"type": "text", "text": "the needle"}]}
+    run.append(
+        "main",
+        {"kind": "user_input", "ts": 1, "item": said},
+        {"kind": "agent_event", "ts": 2, "event": {"type": "MessageEnd", "loop_id": "l", "message": message}},
+        {"kind": "agent_event", "ts": 3, "event": {"type": "AgentEnd", "loop_id": "l", "messages": [message]}},
+        {"kind": "extension", "ts": 4, "domain": "import", "payload": {"cwd": "/needle"}},
+        {"kind": "extension", "ts": 4, "domain": "mine", "payload": {"note": "a needle of mine"}},
+        {"kind": "tool_results", "ts": 5, "items": [{"type": "tool_result", "call_id": "c", "summary": "needle out"}]},
+    )
+    forked = run("fork", "main", "--at", "6").lines[0]
+    found = [(one["session_id"], one["seq"]) for one in run("search", "needle", "--json").objects]
+    assert found == [("main", 1)]
+    everywhere = [(one["session_id"], one["seq"]) for one in run("search", "needle", "--in", "all", "--json").objects]
+    assert everywhere == [("main", 1), ("main", 5), ("main", 6)]
+    assert [one["seq"] for one in run("search", "needle", "--in", "tools", "--json").objects] == [6]
+    alone = [(one["session_id"], one["seq"]) for one in run("search", "needle", forked, "--json").objects]
+    assert alone == [(forked, 0)]
+
+
+def test_search_reads_a_log_of_events(run: Cli) -> None:
+    """A recorder's log holds what was said in its events alone, and each of it once."""
+    message = {"role": "assistant", "content": [{"type": "text", "text": "the needle"}]}
+    events = [
+        {"type": "MessageEnd", "loop_id": "l", "message": message},
+        {"type": "TurnEnd", "loop_id": "l", "message": message},
+        {"type": "AgentEnd", "loop_id": "l", "messages": [message]},
+    ]
+    run.append("recorded", *({"kind": "agent_event", "ts": 1, "event": event} for event in events))
+    [hit] = run("search", "needle", "recorded", "--json").objects
+    assert (hit["seq"], hit["role"]) == (1, "assistant")
 
 
 def test_search_that_finds_nothing_says_so(busy: Cli) -> None:
@@ -177,7 +213,7 @@ def test_ctrl_c_ends_a_long_search(run: Cli, expression: str) -> None:
         (("search", ""), "give a TEXT"),
         (("search", "x", "--since", "yesterday"), "2026-01-31"),
         (("search", "x", "nobody"), "nobody"),
-        (("search", "x", "--role", "robot"), "robot"),
+        (("search", "x", "--in", "robot"), "robot"),
     ],
 )
 def test_search_refuses_in_one_line(run: Cli, args: tuple[str, ...], words: str) -> None:

@@ -96,7 +96,7 @@ def test_what_is_there_then_what_comes_until_interrupted(empty: Cli, folder: Pat
         assert watched.out().split() == ["main", "2", "records", "aaaa"]
         (folder / "new").mkdir()
         (folder / "new" / "b.jsonl").write_text(pi_session("bbbb", "three"))
-        assert watched.out() == "b.jsonl: 2 lines, 6 records, 1 session\n"
+        assert watched.out() == "new/b.jsonl: 2 lines, 6 records, 1 session\n"
         watched.out()
         assert watched.interrupt() == Ran(130, "", "")
     assert {one["session_id"] for one in empty("list", "--json").objects} == {"aaaa", "bbbb"}

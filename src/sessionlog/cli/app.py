@@ -16,8 +16,7 @@ import sessionlog
 
 from .. import CorruptLog, EntryNotFound, SessionLogError, SessionNotFound
 from .base import EXIT_BROKEN_PIPE, EXIT_FINDINGS, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_WRONG_USE, common_options, example
-from .output import silence_stdout
-from .text import safe
+from .output import complain, silence_stdout
 
 _logger = logging.getLogger("sessionlog.cli")
 
@@ -131,7 +130,9 @@ def tell(error: BaseException) -> int:
                 raise error
             message = f"internal error, please report it: {type(error).__name__}: {error}"
     _logger.debug("%s", type(error).__name__, exc_info=error)
-    click.echo(f"sessionlog: {safe(message)}", err=True)
+    if isinstance(error, OSError):
+        silence_stdout()  # if that is what failed, Python would try again when it exits
+    complain(f"sessionlog: {message}")
     return EXIT_FINDINGS if isinstance(error, CorruptLog) else EXIT_WRONG_USE
 
 

@@ -28,6 +28,7 @@ EXIT_WRONG_USE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 EXIT_BROKEN_PIPE: Final = 141
 """As a shell reports a program that SIGINT or SIGPIPE ended: 128 and the signal's number."""
+_SIGNALLED: Final = 128
 
 
 @dataclass
@@ -150,23 +151,23 @@ def runs(body: Callable[Concatenate[App, P], Awaitable[int | None]]) -> Callable
 
 
 async def _run(settings: Settings, body: Callable[[App], Awaitable[int | None]]) -> int:
-    """Run ``body``; on Ctrl-C cancel it between two steps of the event loop, never in the middle of one."""
+    """Run ``body``; on SIGINT (Ctrl-C) or SIGTERM cancel it between two steps of the event loop."""
     app = App(settings, Output(json=settings.json))
     status: int | None = None
     failure: Exception | None = None
-    interrupted = False
+    ended_by: int | None = None
 
     scope = anyio.CancelScope()
 
-    async def cancel_on_interrupt() -> None:
-        nonlocal interrupted
-        with anyio.open_signal_receiver(signal.SIGINT) as signals:  # to the end: a second Ctrl-C breaks no clean-up
-            async for _ in signals:
-                interrupted = True
+    async def cancel_on_signal() -> None:
+        nonlocal ended_by
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:  # to the end: a second Ctrl-C breaks no clean-up
+                ended_by = number
                 scope.cancel()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(cancel_on_interrupt)
+        group.start_soon(cancel_on_signal)
         try:
             with scope:
                 status = await body(app)
@@ -176,8 +177,8 @@ async def _run(settings: Settings, body: Callable[[App], Awaitable[int | None]])
     await app.out.flush()
     if failure is not None:
         raise failure
-    if interrupted:
-        raise KeyboardInterrupt
+    if ended_by is not None:
+        return _SIGNALLED + ended_by
     return status or EXIT_GOOD
 
 

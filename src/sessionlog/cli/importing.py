@@ -1,17 +1,18 @@
 """``import``: foreign transcripts become sessions; every line is imported, or told with the reason why not."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 import click
 
 from .. import SessionExists, Store
 from .base import EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .import_summary import Names, Summary, files_beside, names_below
 from .output import Refused
+from .short_ids import ShortIds, ShownId
 from .text import counted, safe
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ DEFAULT_FOLDERS: Final = ("~/.claude/projects", "~/.codex/sessions", "~/.pi/agen
 """Where the tools keep their transcripts: what ``--all`` imports."""
 _PIECES_SHOWN: Final = 5
 _ALL: Final = "sessionlog.import.all"
-_COLUMNS: Final = (("files", 7), ("unchanged", 9), ("failed", 6), ("sessions", 8), ("lines", 10), ("records", 10))
 
 
 class _ImportGroup(click.Group):
@@ -192,51 +192,81 @@ async def _default_folders(app: App) -> list[Path]:
 
 
 async def _import(app: App, store: Store, paths: Sequence[Path], format_name: str | None) -> int:
-    """Import, print what became of each file, and a table where there are several; return the exit status."""
-    table = _Table()
-    reports = await _import_files(app, store, paths, format_name, on_report=table.add)
-    if len(reports) > 1 and not app.out.json:
-        await table.print(app)
+    """Import, print what became of each file, and a summary where there are several; return the exit status."""
+    files = await _find(paths)
+    passed_over = await anyio.to_thread.run_sync(files_beside, paths, files)
+    names = names_below(path.parent for path in (*files, *passed_over))
+    summary = Summary(names)
+    reports = await _import_files(app, store, files, format_name, names=names, summary=summary)
+    if (len(reports) > 1 or passed_over) and not app.out.json:
+        await summary.print(app, passed_over)
     return EXIT_WRONG_USE if None in reports else EXIT_GOOD
 
 
 async def import_claude_code(app: App, store: Store, paths: Sequence[Path]) -> "list[ImportReport | None]":
     """Import transcripts and print and return a report for each; ``None`` for one that cannot be imported."""
-    return await _import_files(app, store, paths, "claude-code")
+    files = await _find(paths)
+    names = names_below(path.parent for path in files)
+    return await _import_files(app, store, files, "claude-code", names=names)
 
 
-async def _import_files(
-    app: App,
-    store: Store,
-    paths: Sequence[Path],
-    format_name: str | None,
-    *,
-    on_report: "Callable[[ImportReport | None], object] | None" = None,
-) -> "list[ImportReport | None]":
-    """Import all transcripts at ``paths``: as the format that is named, or as what they are."""
-    from ..importers import FORMATS, ImportFailed, find_transcripts  # noqa: PLC0415 - slow to load
+async def _find(paths: Sequence[Path]) -> list[Path]:
+    from ..importers import find_transcripts  # noqa: PLC0415 - slow to load
 
     files = await find_transcripts(paths)
     if not files:
         raise Refused(
             f"there is no transcript (*.jsonl) in {', '.join(map(str, paths))}: name a file or another folder"
         )
+    return files
+
+
+async def _import_files(
+    app: App,
+    store: Store,
+    files: Sequence[Path],
+    format_name: str | None,
+    *,
+    names: Names,
+    summary: Summary | None = None,
+) -> "list[ImportReport | None]":
+    """Import ``files``: as the format that is named, or as what they are.
+
+    With a ``summary``, which gets every report, what was imported before is not told.
+    """
+    from ..importers import FORMATS, ImportFailed  # noqa: PLC0415 - slow to load
+
     named = next((one for one in FORMATS if one.name == format_name), None)
     reports: list[ImportReport | None] = []
+    shown = await app.shown_ids(store)
     total = await anyio.to_thread.run_sync(_size, files)
     with app.out.progress("importing", total, in_bytes=True) as advance:
-        for path in files:
+        for done, path in enumerate(files, 1):
             report: ImportReport | None = None
             try:
                 report = await _import_one(store, path, named, advance)
-                if app.out.json or on_report is None or len(files) == 1 or not _is_known(report):
-                    await print_import(app, report)
+                if summary is not None:
+                    summary.add(report)
+                if app.out.json or summary is None or len(files) == 1 or not _is_known(report):
+                    await print_import(app, report, names(path), shown)
             except ImportFailed as error:
-                await app.out.note(f"sessionlog: {error}")
+                if summary is not None:
+                    summary.add_failure(error)
+                await app.out.note(f"sessionlog: {names(error.path)}: {error.reason}")
+            except BrokenPipeError:
+                await _tell_undone(app, [names(one) for one in files[done:]], len(files))
+                raise
             reports.append(report)
-            if on_report is not None:
-                on_report(report)
     return reports
+
+
+async def _tell_undone(app: App, left: Sequence[str], total: int) -> None:
+    """Say what a reader of standard output that has gone leaves undone: nobody is there to print it to."""
+    if left:
+        await app.out.note(
+            f"sessionlog: the reader of standard output has gone: {len(left):,} of {counted(total, 'file')} not "
+            f"imported, from {left[0]} on; import again to go on"
+        )
 
 
 async def _import_one(
@@ -254,57 +284,18 @@ def _is_known(report: "ImportReport") -> bool:
     return report.unchanged and bool(report.sessions) and not report.waiting
 
 
-class _Table:
-    """Counts, by format, what an import did."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, Counter[str]] = {}
-
-    def add(self, report: "ImportReport | None") -> None:
-        """Count one file; ``None``: it could not be imported."""
-        row = self._rows.setdefault(_kind(report), Counter())
-        row["files"] += 1
-        if report is None:
-            row["failed"] += 1
-            return
-        row["unchanged"] += report.unchanged
-        row["sessions"] += sum(session.made for session in report.sessions)
-        row["lines"] += report.imported - report.imported_before
-        row["records"] += report.records_added
-
-    async def print(self, app: App) -> None:
-        """Print a row for each format, and their sum."""
-        await app.out.line()
-        await app.out.row((_columns("", {name: name for name, _ in _COLUMNS}), "bold"))
-        for name, row in sorted(self._rows.items()):
-            await app.out.row(_columns(name, row))
-        if len(self._rows) > 1:
-            await app.out.row((_columns("total", sum(self._rows.values(), Counter())), "bold"))
-
-
-def _kind(report: "ImportReport | None") -> str:
-    """Return the name of the row in which a file is counted."""
-    if report is None:
-        return "-"
-    return "(passed)" if report.passed_over is not None else report.format or "(empty)"
-
-
-def _columns(name: str, row: "Counter[str] | dict[str, str]") -> str:
-    cells: dict[str, Any] = dict(row)
-    texts = [cells.get(column, 0) for column, _ in _COLUMNS]
-    shown = [one if isinstance(one, str) else f"{one:,}" for one in texts]
-    return f"{name:<12}" + "".join(f" {text:>{width}}" for text, (_, width) in zip(shown, _COLUMNS, strict=True))
-
-
-async def print_import(app: App, report: "ImportReport") -> None:
-    """Print what importing one file did."""
+async def print_import(app: App, report: "ImportReport", name: str, shown: ShownId) -> None:
+    """Print what importing one file did; to people, the file is called ``name`` and ids are as they are ``shown``."""
     if app.out.json:
         await app.out.object(_report_object(report))
         return
-    await app.out.line((report.path.name, "bold"), f": {_outcome(report)}")
+    await app.out.line((name, "bold"), f": {_outcome(report)}")
+    if isinstance(shown, ShortIds):
+        for session in report.sessions:
+            shown.add(session.session_id)
     for session in report.sessions:
         if session.records_added:
-            await _print_session(app, session)
+            await _print_session(app, session, shown(session.session_id))
     await _print_pieces(app, "not understood", report.not_understood)
     await _print_pieces(app, "not imported yet", report.waiting)
 
@@ -322,11 +313,11 @@ def _outcome(report: "ImportReport") -> str:
     return ", ".join([*counts, counted(made, "session")] if made else counts)
 
 
-async def _print_session(app: App, session: "ImportedSession") -> None:
+async def _print_session(app: App, session: "ImportedSession", shown_id: str) -> None:
     await app.out.row(
         (f"{session.role:<10}", "yellow"),
         f"  {session.records_added:>7,} {'record ' if session.records_added == 1 else 'records'}  ",
-        (session.session_id, "cyan"),
+        (shown_id, "cyan"),
         indent=2,
     )
 

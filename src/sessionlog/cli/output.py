@@ -9,11 +9,13 @@ not cost a thread hop.
 
 import logging
 import os
+import stat
 import sys
+import textwrap
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 import aiofiles
 import click
@@ -33,6 +35,7 @@ _Pieces: TypeAlias = list[tuple[str, str]]
 _PENDING_CHARS_MAX: Final = 64 * 1024
 _PENDING_S_MAX: Final = 0.1
 _REST_COLUMNS_MIN: Final = 8
+_COLUMNS_UNKNOWN: Final = 80
 _PLAIN_GLYPHS: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "…": "..."})
 """What stands in for the glyphs that this program draws with, where the output cannot show them."""
 
@@ -51,6 +54,7 @@ class Output:
         self.json = json
         self._encoding = "utf-8" if json or sys.stdout is None else sys.stdout.encoding  # JSON: RFC 8259 section 8.1
         self.is_terminal: bool = not json and sys.stdout is not None and sys.stdout.isatty()
+        self._to_pipe = _is_pipe(sys.stdout)
         self._console: Console | None = None
         self._progress: Progress | None = None
         self._pending: list[str] = []
@@ -115,6 +119,8 @@ class Output:
         if not self._encoding.lower().startswith("utf"):
             data = data.translate(_PLAIN_GLYPHS)
         with self._progress_paused():
+            if self._to_pipe:
+                self._progress = None  # for good: whoever reads the pipe may write to the same terminal
             await self._send(data.encode(self._encoding, "backslashreplace"))
         self._flushed_at = time.monotonic()
 
@@ -122,7 +128,7 @@ class Output:
         """Print a message to standard error, after what was printed before it."""
         await self.flush()
         with self._progress_paused():
-            click.echo(safe(text), err=True)
+            complain(text)
 
     @contextmanager
     def progress(self, what: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
@@ -150,7 +156,8 @@ class Output:
             return
         progress.stop()
         yield
-        progress.start()
+        if self._progress is not None:
+            progress.start()
 
     async def _add(self, text: str) -> None:
         self._pending.append(text)
@@ -234,6 +241,27 @@ def _progress(*, in_bytes: bool) -> "Progress":
         redirect_stdout=False,  # rich would put objects of its own in the place of sys.stdout and sys.stderr, which do
         redirect_stderr=False,  # not have all that files have; what this program prints pauses the bar by itself
     )
+
+
+def complain(text: str) -> None:
+    """Print a message to standard error: wrapped at words on a terminal, so that no id is broken."""
+    text = safe(text)
+    try:
+        if sys.stderr is not None and sys.stderr.isatty():
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS_UNKNOWN
+            text = textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
+        click.echo(text, err=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass  # a full disk, say: there is nowhere else to say it
+
+
+def _is_pipe(stream: "TextIO | None") -> bool:
+    try:
+        return stream is not None and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # it is no file
+        return False
 
 
 def silence_stdout() -> None:

@@ -12,10 +12,11 @@ from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options,
 from .completion import complete_session
 from .lookup import find_sessions
 from .output import Refused, Segment
+from .short_ids import ShownId
 from .text import safe, short, utc
 
 if TYPE_CHECKING:
-    from ..queries import Hit, HitLine, Query
+    from ..queries import Hit, HitLine, Place, Query
 
 LINE_CHARS_MAX: Final = 160
 """A line longer than this is shown around its first match; ``--json`` has all of it."""
@@ -47,7 +48,7 @@ class Moment(click.ParamType[int]):
 @click.command(
     epilog=example(
         'sessionlog search "connection refused"',
-        "sessionlog search 'TODO|FIXME' --regex --role assistant",
+        "sessionlog search 'TODO|FIXME' --regex --in assistant --in tools",
         "sessionlog search pytest --tool Bash --since 2026-01-31 --json | jq -r .hash",
     )
 )
@@ -57,11 +58,11 @@ class Moment(click.ParamType[int]):
 @click.option("--regex", is_flag=True, help="TEXT is a regular expression, as RE2 has them.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only entries of this kind; may be repeated.")
 @click.option(
-    "--role",
-    "roles",
+    "--in",
+    "places",
     multiple=True,
-    type=click.Choice(("user", "assistant", "system", "tool")),
-    help="Only what this role said; may be repeated.",
+    type=click.Choice(("all", "user", "assistant", "tools", "system")),
+    help="Where to look; may be repeated.  [default: user and assistant]",
 )
 @click.option("--tool", "tools", multiple=True, metavar="NAME", help="Only this tool's calls and results.")
 @click.option("--since", type=Moment(end=False), metavar="TIME", help="Only from this day or moment on (UTC).")
@@ -85,7 +86,7 @@ async def search(
     case: bool,
     regex: bool,
     kinds: Sequence[str],
-    roles: Sequence[str],
+    places: Sequence[str],
     tools: Sequence[str],
     since: int | None,
     until: int | None,
@@ -93,9 +94,10 @@ async def search(
 ) -> int:
     """Search what the sessions say.
 
-    All sessions, or those named; matches come as they are found. Each stands below its session, position, hash, time,
-    and who said it: the hash is the one to fork at. Lines are matched one by one. Text inside JSON, such as a call's
-    arguments, is shown as "path: value".
+    All sessions, or those named, for what people and models said. --in looks elsewhere: in tools' calls and results, in
+    system texts, or in all of the log, events included; with --kind or --tool, all of the log is the default. Each text
+    is found once. A match is shown below its session, position, hash, time and speaker: the hash is the one to fork at.
+    Lines are matched one by one. Text inside JSON, such as a call's arguments, is shown as "path: value".
     """
     from ..queries import Query  # noqa: PLC0415 - `list` need not wait for it
 
@@ -106,7 +108,7 @@ async def search(
         regex=regex,
         case=case,
         kinds=frozenset(kinds),
-        roles=frozenset(roles),
+        places=_places(places, narrowed=bool(kinds or tools)),
         tools=frozenset(tools),
         since_ms=since,
         until_ms=until,
@@ -119,6 +121,13 @@ async def search(
     return status
 
 
+def _places(named: Sequence[str], *, narrowed: bool) -> "frozenset[Place]":
+    """Return where to look; nothing for everywhere."""
+    if "all" in named or (narrowed and not named):
+        return frozenset()
+    return frozenset(named or ("user", "assistant"))  # type: ignore[arg-type]
+
+
 async def _search(
     app: App, store: Store, session_ids: Sequence[SessionId], query: "Query", context: int
 ) -> tuple[int, int]:
@@ -126,12 +135,13 @@ async def _search(
     from ..queries import QueryError, search_session  # noqa: PLC0415
 
     found, status = 0, EXIT_GOOD
+    shown = await app.shown_ids(store)
     with app.out.progress("searching", len(session_ids)) as advance:
         for session_id in session_ids:
             try:
-                async for hit in search_session(store, session_id, query, context=context):
+                async for hit in search_session(store, session_id, query, context=context, searched=session_ids):
                     found += 1
-                    await _print_hit(app, hit)
+                    await _print_hit(app, hit, shown)
             except QueryError as error:
                 raise Refused(f"{query.text} cannot be searched for: {error}") from error
             except SessionNotFound:
@@ -143,7 +153,7 @@ async def _search(
     return found, status
 
 
-async def _print_hit(app: App, hit: "Hit") -> None:
+async def _print_hit(app: App, hit: "Hit", shown: ShownId) -> None:
     from .. import entry_kind  # noqa: PLC0415
 
     record = hit.record
@@ -163,7 +173,7 @@ async def _print_hit(app: App, hit: "Hit") -> None:
         )
         return
     await app.out.row(
-        (hit.session_id, "cyan"),
+        (shown(hit.session_id), "cyan"),
         f"  {record.seq}  ",
         (short(record.hash), "yellow"),
         (f"  {utc(record.entry.ts)}", "dim"),

@@ -17,8 +17,10 @@ import click
 import msgspec
 
 from .base import EXIT_GOOD, App, common_options, example, runs
+from .import_summary import Names, names_below
 from .importing import print_import
 from .output import Refused
+from .short_ids import ShownId
 from .text import counted
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ async def watch(app: App, paths: Sequence[Path]) -> int:
         if files:
             tasks.start_soon(_pass_on_events, app, watched, sorted({one.parent for one in files}), wanted, False)
         try:
-            await _print_outcomes(app, watched)
+            names = names_below([*folders, *(file.parent for file in files)])
+            await _print_outcomes(app, watched, names, await app.shown_ids(store))
         except Exception as error:  # noqa: BLE001 - told by the caller, as it is and not in a group
             failure = error
         tasks.cancel_scope.cancel()
@@ -116,8 +119,8 @@ async def _pass_on_events(
         tasks.cancel_scope.cancel()
 
 
-async def _print_outcomes(app: App, watched: "Watch") -> None:
-    from ..importers import CaughtUp, NotImported  # noqa: PLC0415 - slow to load
+async def _print_outcomes(app: App, watched: "Watch", names: Names, shown: ShownId) -> None:
+    from ..importers import CaughtUp, ImportFailed, NotImported  # noqa: PLC0415 - slow to load
 
     told: dict[Path, int] = {}
     async with aclosing(watched.run()) as outcomes:
@@ -126,14 +129,17 @@ async def _print_outcomes(app: App, watched: "Watch") -> None:
                 case CaughtUp():
                     await app.out.note(f"sessionlog: watching {counted(outcome.file_count, 'file')}; Ctrl-C ends it")
                 case NotImported():
-                    await app.out.note(f"sessionlog: {outcome.error}")
+                    error = outcome.error
+                    reason = error.reason if isinstance(error, ImportFailed) else str(error)
+                    await app.out.note(f"sessionlog: {names(outcome.path)}: {reason}")
                 case _:
-                    await _print_imported(app, outcome, told)
+                    await _tell_changes(app, outcome, told)
+                    await _print_imported(app, outcome, told, names(outcome.report.path), shown)
             await app.out.flush()
 
 
-async def _print_imported(app: App, outcome: "Imported", told: dict[Path, int]) -> None:
-    """Print one import; for people, without what waits for now, and what was not understood once only."""
+async def _tell_changes(app: App, outcome: "Imported", told: dict[Path, int]) -> None:
+    """Say that a file is not the one that it was, or lost something."""
     report = outcome.report
     if outcome.replaced is not None:
         await app.out.note(
@@ -146,10 +152,15 @@ async def _print_imported(app: App, outcome: "Imported", told: dict[Path, int]) 
             f"sessionlog: {report.path}: it shrank from {outcome.shrank_from:,} to {report.bytes_read:,} bytes: "
             "what was imported stays"
         )
+
+
+async def _print_imported(app: App, outcome: "Imported", told: dict[Path, int], name: str, shown: ShownId) -> None:
+    """Print one import; for people, without what waits for now, and what was not understood once only."""
+    report = outcome.report
     if report.unchanged:
         return
     if not app.out.json:
         news: list[NotUnderstood] = report.not_understood[told.get(report.path, 0) :]
         told[report.path] = len(report.not_understood)
         report = msgspec.structs.replace(report, waiting=[], not_understood=news)
-    await print_import(app, report)
+    await print_import(app, report, name, shown)

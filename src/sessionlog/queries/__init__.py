@@ -9,7 +9,7 @@ from .patterns import QueryError
 from .rates import Cost, Gap, ModelRates, Rates, RatesError, parse_rates, price
 from .search import Hit, HitLine, Matcher, Query, search_session
 from .stats import Request, SessionStats, Tally, Tokens, ToolUse, session_stats, total_stats
-from .texts import Piece, Texts
+from .texts import Piece, Place, Texts
 
 __all__ = [
     "After",
@@ -22,6 +22,7 @@ __all__ = [
     "ModelRates",
     "Parting",
     "Piece",
+    "Place",
     "Query",
     "QueryError",
     "Rates",

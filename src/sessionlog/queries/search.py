@@ -19,7 +19,7 @@ from ..entries import entry_kind
 from ..record import HashedEntry
 from ..store import Store
 from .patterns import Span, find_spans, make_pattern
-from .texts import Piece, Texts
+from .texts import Piece, Place, Texts
 
 _ENVELOPE: Final = re.compile(
     rb'.{75}"prev_hash":(?:null|"[0-9a-f]{64}"),"seq":[0-9]+,"kind":"([a-z_]+)","ts":(-?[0-9]+)[,}]', re.DOTALL
@@ -36,14 +36,17 @@ class Query:
     """What is searched for; an empty set or ``None`` does not narrow it.
 
     With ``regex``, ``text`` is a regular expression as RE2 has them (extra ``cli``): its time is linear in the text's.
-    ``since_ms`` is included, ``until_ms`` is not (unix milliseconds). ``role`` is ``user``, ``assistant``, ``system``
-    or ``tool``; ``tool`` is the name of one, and takes both its calls and its results.
+    ``places`` are where to look: what people said, what models said (messages and reasoning), tools (their calls and
+    results), system texts, and ``other``, the rest. ``since_ms`` is included, ``until_ms`` is not (unix milliseconds).
+    ``role`` is ``user``, ``assistant``, ``system`` or ``tool``; ``tool`` is the name of one, and takes both its calls
+    and its results.
     """
 
     text: str
     regex: bool = False
     case: bool = False
     kinds: frozenset[str] = frozenset()
+    places: frozenset[Place] = frozenset()
     roles: frozenset[str] = frozenset()
     tools: frozenset[str] = frozenset()
     since_ms: int | None = None
@@ -71,15 +74,18 @@ class Hit(NamedTuple):
 class Matcher:
     """Finds a query in the records of one log, which it must be given in order."""
 
-    def __init__(self, query: Query, *, context: int = 0) -> None:
-        """Prepare; ``context`` is how many lines around a match a hit has. Raises :class:`QueryError`."""
+    def __init__(self, query: Query, *, context: int = 0, searched: Iterable[str] = ()) -> None:
+        """Prepare; ``context`` is how many lines around a match a hit has, ``searched`` as for :func:`search_session`.
+
+        Raises :class:`QueryError`.
+        """
         self._pattern = make_pattern(query.text, regex=query.regex, case=query.case)
         self._query = query
         self._context = context
         words = [] if query.regex else _WORD.findall(query.text)
         word = max(words, key=len, default="")
         self._needle = (word if query.case else word.lower()).encode()
-        self._texts = Texts()
+        self._texts = Texts(searched=searched)
 
     def hits(self, session_id: str, record: HashedEntry) -> Iterator[Hit]:
         """Yield what is found in ``record``. Raises :class:`CorruptLog` if it must be decoded and cannot."""
@@ -122,7 +128,11 @@ class Matcher:
 
     def _wanted(self, piece: Piece) -> bool:
         query = self._query
-        return (not query.roles or piece.role in query.roles) and (not query.tools or piece.tool in query.tools)
+        return (
+            (not query.places or piece.place in query.places)
+            and (not query.roles or piece.role in query.roles)
+            and (not query.tools or piece.tool in query.tools)
+        )
 
     def _lines(self, text: str, spans: Iterable[Span]) -> list[HitLine]:
         """Return the lines that ``spans`` lie in, and those around them."""
@@ -139,13 +149,15 @@ class Matcher:
         return [HitLine(at + 1, lines[at], found.get(at, ())) for at in sorted(shown) if 0 <= at < len(lines)]
 
 
-async def search_session(store: Store, session_id: str, query: Query, *, context: int = 0) -> AsyncGenerator[Hit, None]:
-    """Stream what is found in one session, in its order.
+async def search_session(
+    store: Store, session_id: str, query: Query, *, context: int = 0, searched: Iterable[str] = ()
+) -> AsyncGenerator[Hit, None]:
+    """Stream what is found in one session, in its order; each text once, however often events repeat it.
 
-    A fork's first record holds what it took over, so words of its source are found in both. Raises
-    :class:`QueryError`, and whatever reading raises.
+    A fork's first record holds what it took over: that is left out if its source is among the sessions that are
+    ``searched`` as well. Raises :class:`QueryError`, and whatever reading raises.
     """
-    matcher = Matcher(query, context=context)
+    matcher = Matcher(query, context=context, searched=searched)
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
             for hit in await matcher.find(session_id, record):
