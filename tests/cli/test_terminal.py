@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "list": ("list",),
     "log": ("log", SESSION),
     "loops": ("loops", SESSION),
+    "repair": ("repair", SESSION),
     "restore": ("restore", SESSION),
     "search": ("search", "the"),
     "show": ("show", SESSION),
