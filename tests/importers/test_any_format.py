@@ -67,7 +67,7 @@ async def _takes(path: Path, one: Any) -> bool:
     [
         pytest.param(bytes(range(256)) * 300, "no line of it holds a JSON object", id="binary"),
         pytest.param(
-            b'{"rows": 3}\n' * 99, "no transcript of a known format (claude-code, codex, pi)", id="other JSON"
+            b'{"rows": 3}\n' * 99, "no transcript of a known format: none of its first 50 JSON", id="other JSON"
         ),
         pytest.param(b"[1]\n[2]\n", "no line of it holds a JSON object", id="no objects"),
     ],

@@ -292,10 +292,19 @@ async def test_a_fork_is_its_own_thread_although_it_holds_its_parents_header(tmp
     assert (note.payload["format"], note.payload["parent"]) == ("codex", PARENT)
 
 
-async def test_a_collaborator_and_its_parent_name_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "spawned",
+    [
+        {"type": "collab_agent_spawn_end", "new_thread_id": SID},
+        {"type": "sub_agent_activity", "kind": "started", "agent_thread_id": SID, "agent_path": "/x"},
+    ],
+    ids=["before 0.145", "since 0.145"],
+)
+async def test_a_collaborator_and_its_parent_name_each_other(tmp_path: Path, spawned: dict[str, Any]) -> None:
     parent = Rollout(id=PARENT)
     parent.turn("a", "1")
-    parent.event("collab_agent_spawn_end", call_id="call a", new_thread_id=SID)
+    parent.add("event_msg", {"call_id": "call a", **spawned})
+    parent.add("event_msg", {"type": "sub_agent_activity", "kind": "finished", "agent_thread_id": "another"})
     child = Rollout(source={"subagent": {"thread_spawn": {"parent_thread_id": PARENT}}}, agent_nickname="Ada")
     child.turn("b", "2")
     store = MemoryStore()
@@ -341,7 +350,8 @@ async def test_bad_lines_anywhere_cost_only_themselves(tmp_path: Path) -> None:
     made.raw({"timestamp": None, "type": "event_msg", "payload": ["x"]})
     _, report = await imported(made.write(tmp_path))
     assert report.imported == good + 2
-    assert len(report.not_understood) == 4
+    assert len(report.not_understood) == 5
+    assert report.not_understood[-1].reason.startswith("a message that is not understood")
     assert [one.role for one in report.sessions] == ["main", "fork", "compaction"]
 
 

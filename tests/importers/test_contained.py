@@ -13,6 +13,7 @@ from sessionlog import MemoryStore, StoreFailed
 from sessionlog.importers import (
     CaughtUp,
     Imported,
+    Kept,
     NotImported,
     Watch,
     find_transcripts,
@@ -40,7 +41,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Let reading a pi session's line raise ``error``, if the line says so."""
     add = PiTranscript.add
 
-    def add_or_fail(self: PiTranscript, found: Any, *, fits: bool) -> str | None:
+    def add_or_fail(self: PiTranscript, found: Any, *, fits: bool) -> str | Kept | None:
         if b"a bug" in found.raw:
             raise error
         return add(self, found, fits=fits)

@@ -285,7 +285,8 @@ async def test_bad_lines_anywhere_cost_only_themselves(tmp_path: Path) -> None:
     store, report = await imported(made.write(tmp_path))
     assert report.session_id == SID
     assert report.imported == good - 2 + 2
-    assert len(report.not_understood) == 4
+    assert len(report.not_understood) == 5
+    assert report.not_understood[-1].reason.startswith("a message that is not understood")
     assert (await import_file(store, tmp_path / f"2026-01-01T00-00-00_{SID}.jsonl")).unchanged
 
 

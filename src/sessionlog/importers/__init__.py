@@ -19,7 +19,7 @@ from .lines import Found
 from .logs import LogForked, import_log
 from .paths import find_transcripts
 from .plan import Plan, PlannedSession, session_name
-from .protocol import Format, Header, Transcript
+from .protocol import NOT_UNDERSTOOD, Format, Header, Kept, Transcript
 from .recognise import FORMATS, import_file, import_paths, recognise
 from .report import ImportedSession, ImportFailed, ImportReport, ImportSummary, NotUnderstood
 from .told import Answered, TellsLoops, Told
@@ -32,6 +32,7 @@ __all__ = [
     "DOCUMENT_BYTES_MAX",
     "FORMATS",
     "IMPORT_DOMAIN",
+    "NOT_UNDERSTOOD",
     "SPAWN_SUFFIX",
     "START",
     "Answered",
@@ -47,6 +48,7 @@ __all__ = [
     "Imported",
     "ImportedDocument",
     "ImportedSession",
+    "Kept",
     "Layout",
     "LogForked",
     "NotImported",

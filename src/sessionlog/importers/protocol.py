@@ -15,7 +15,7 @@ agent events are made of its answers, for all formats alike, in :mod:`.loop_even
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -44,14 +44,24 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int = 0
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A reason to list an object that is imported all the same, as an ``extension``: it is not understood."""
+
+    reason: str
+
+
+NOT_UNDERSTOOD: Final = Kept("a message that is not understood: it is kept as an extension, not in the history")
+"""For a message that has content, but none that becomes an item."""
+
+
 class Transcript(Protocol):
     """One file, as it is being read."""
 
-    def add(self, found: Found, *, fits: bool) -> str | None:
+    def add(self, found: Found, *, fits: bool) -> str | Kept | None:
         """Take the next object in; ``fits`` tells whether its entries can be stored.
 
-        Return a reason not to import it (a repetition, say), which the report lists; else ``None``. What does not fit
-        is listed already, but keeps its place.
+        Return a reason not to import it (a repetition, say), or with :class:`Kept` a reason only to list it; else
+        ``None``. What does not fit is listed already, but keeps its place.
         """
         ...
 

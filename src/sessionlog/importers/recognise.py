@@ -1,4 +1,7 @@
-"""Which format a transcript is of, and importing any: a file tells by its first lines."""
+"""Which format a transcript is of, and importing any: a file tells by its first lines.
+
+The first line that only one format has decides: one that is imported, or a foreign one, which is refused by its name.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +13,8 @@ from .claude_code.transcript import ClaudeCode
 from .codex import Codex
 from .contained import contained
 from .engine import NO_OBJECT_REASON, import_transcript
-from .lines import Bad, Found, Pieces, Tail
+from .foreign import PHI_CORE, WHOLE_BYTES_MAX, foreign_document, foreign_name
+from .lines import Bad, ByteFile, Found, Pieces, Tail
 from .logs import TRACE_REASON, import_log, is_log, is_trace
 from .paths import import_each
 from .pi import Pi
@@ -20,6 +24,12 @@ from .source import close, open_regular
 
 FORMATS: Final[tuple[Format, ...]] = (ClaudeCode(), Codex(), Pi())
 """The formats that this package imports."""
+_SIGNS: Final = {
+    "claude-code": "uuid, sessionId and isSidechain",
+    "codex": "timestamp, payload and one of its types",
+    "pi": "a session header, or one of its entries",
+}
+"""What the recognisers ask for, for people whose file none of them knew."""
 LOOKED_AT_MAX: Final = 50
 """How many JSON objects are looked at before a file is no transcript."""
 
@@ -91,6 +101,23 @@ async def recognise(store: Store, path: Path, *, formats: Sequence[Format] = FOR
 
 async def _look(store: Store, path: Path, formats: Sequence[Format]) -> Format | ImportReport:
     path, file = await open_regular(path)
+    try:
+        with contained(path):
+            found = await _look_at_lines(store, path, file, formats)
+            if isinstance(found, str):
+                await file.seek(0)
+                data = await file.read(WHOLE_BYTES_MAX + 1)
+                name = foreign_document(data) if len(data) <= WHOLE_BYTES_MAX else None
+                raise ImportFailed(path, found if name is None else _refusal(name))
+            return found
+    finally:
+        await close(file)
+
+
+async def _look_at_lines(
+    store: Store, path: Path, file: ByteFile, formats: Sequence[Format]
+) -> Format | ImportReport | str:
+    """Return the format by the first line that tells it; a report of a file that is empty so far; or what it is not."""
     objects, bad, size = 0, False, 0
     waiting: list[NotUnderstood] = []
 
@@ -98,26 +125,36 @@ async def _look(store: Store, path: Path, formats: Sequence[Format]) -> Format |
         nonlocal size
         size += len(chunk)
 
-    try:
-        with contained(path):
-            async for piece in Pieces(file, line_bytes_max=store.line_bytes_max, on_chunk=count):
-                match piece:
-                    case Found():
-                        objects += 1
-                        for one in formats:
-                            if one.recognises(piece.value):
-                                return one
-                    case Bad():
-                        bad = True
-                    case Tail():
-                        waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
-                if objects == LOOKED_AT_MAX:
-                    break
-    finally:
-        await close(file)
+    async for piece in Pieces(file, line_bytes_max=store.line_bytes_max, on_chunk=count):
+        match piece:
+            case Found():
+                objects += 1
+                known = next((one for one in formats if one.recognises(piece.value)), None)
+                if known is not None:
+                    return known
+                foreign = foreign_name(piece.value)
+                if foreign is not None:
+                    raise ImportFailed(path, _refusal(foreign))
+            case Bad():
+                bad = True
+            case Tail():
+                waiting.append(NotUnderstood(piece.line, f"an unfinished line of {piece.size} bytes: it waits"))
+        if objects == LOOKED_AT_MAX:
+            break
     if objects:
-        names = ", ".join(one.name for one in formats)
-        raise ImportFailed(path, f"it is no transcript of a known format ({names})")
+        return f"it is no transcript of a known format: none of its first {objects} JSON objects is {_wanted(formats)}"
     if bad:
-        raise ImportFailed(path, NO_OBJECT_REASON)
+        return NO_OBJECT_REASON
     return ImportReport(path=path, bytes_read=size, waiting=waiting, unchanged=True)
+
+
+def _refusal(name: str) -> str:
+    if name == PHI_CORE:
+        return f"this is {name}: import it with `sessionlog import phi-core`"
+    return f"this looks like {name}, which sessionlog does not import yet: nothing of it was imported"
+
+
+def _wanted(formats: Sequence[Format]) -> str:
+    """Say what was looked for."""
+    signs = [f"{one.name} ({_SIGNS[one.name]})" if one.name in _SIGNS else one.name for one in formats]
+    return f"a line of {', '.join(signs)}"

@@ -45,7 +45,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
     The file's pieces are ``imported`` (JSON objects that are in the store now), listed in ``not_understood`` (with the
     reason), or ``waiting`` (an unfinished last line; a compact boundary whose summary is not there yet; a file
-    without any message): nothing else. ``unchanged``: everything was there already, and nothing was written.
+    without any message): nothing else. A message that is not understood is imported, as an extension, and listed too.
+    ``unchanged``: everything was there already, and nothing was written.
     ``older_copy``: besides, more of the same file is in the store; this is a beginning of it, such as a backup.
     ``passed_over`` says why the file is not meant to be imported, such as a trace beside a log.
     ``format`` is the format's name, ``sessionlog`` for a log of ours; ``None`` for a file that is empty so far.

@@ -13,7 +13,7 @@ from ..entries import HookInjectedItems, RequestConfig, encode_entry
 from ..errors import InvalidEntry
 from .lines import Bad, Found, Piece, Tail
 from .marks import Marks, Prefixes
-from .protocol import Transcript
+from .protocol import Kept, Transcript
 from .report import NotUnderstood
 
 RECORD_OVERHEAD_BYTES: Final = 512
@@ -81,6 +81,10 @@ class Survey:
         self.marks.add(piece.raw)
         reason = _refusal(piece, transcript, line_bytes_max=line_bytes_max)
         again = transcript.add(piece, fits=reason is None)
+        if isinstance(again, Kept):
+            if reason is None:
+                self.not_understood.append(NotUnderstood(piece.line, again.reason))
+            again = None
         if reason is not None or again is not None:
             self.left_out.add(piece.ordinal)
             self.not_understood.append(NotUnderstood(piece.line, reason or again or ""))

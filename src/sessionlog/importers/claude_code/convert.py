@@ -49,6 +49,18 @@ def line_entries(line: Line, value: dict[str, Any], *, ts: int, config: RequestC
     return entries or [Extension(ts=ts, domain=DOMAIN, payload=value)]
 
 
+def is_understood(line: Line) -> bool:
+    """Tell whether something of a message becomes an item, or it has no content; other lines are no messages."""
+    if line.type not in ("user", "assistant"):
+        return True
+    if line.message is None or line.message.content is None:
+        return False
+    blocks = blocks_of(line)
+    if line.type == "user":
+        return not blocks or any(_user_kind(block) != "other" for block in blocks)
+    return not blocks or any(_assistant_item(block, None) is not None for block in blocks)
+
+
 def summary_message(line: Line) -> Message | None:
     """Return the message that a compacted session starts with; ``None`` if the line has no text."""
     parts = [part for part in map(_part, blocks_of(line)) if part is not None]

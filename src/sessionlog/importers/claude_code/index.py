@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..lines import Found
+from ..protocol import NOT_UNDERSTOOD, Kept
 from ..usage import token_count
+from .convert import is_understood
 from .shapes import Block, Line, Usage, blocks_of, line_ms, parse_line, spawned_agent
 
 
@@ -61,8 +63,8 @@ class Index:
     first: Line | None = None
     """The first line of the tree."""
 
-    def add(self, piece: Found, *, fits: bool) -> str | None:
-        """Take the next object of the file in; return why it is not to be imported."""
+    def add(self, piece: Found, *, fits: bool) -> str | Kept | None:
+        """Take the next object of the file in; return why it is not to be imported, or to be listed."""
         line = parse_line(piece.value)
         if line.uuid is None:
             self._add_other(piece, fits=fits)
@@ -70,7 +72,7 @@ class Index:
             return self._add_again(piece, line, self.by_uuid[line.uuid], fits=fits)
         else:
             self._add_node(piece, line)
-        return None
+        return None if is_understood(line) else NOT_UNDERSTOOD
 
     def _add_node(self, piece: Found, line: Line) -> None:
         node = _node(piece, line)

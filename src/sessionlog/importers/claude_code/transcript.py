@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ...entries import LogEntry, RequestConfig
 from ...ids import SessionId
@@ -10,7 +10,7 @@ from ...items import Item
 from ..lines import Found
 from ..plan import Plan as AnyPlan
 from ..plan import derived_id
-from ..protocol import Header
+from ..protocol import Header, Kept
 from ..told import Told
 from ..usage import Due
 from .convert import DOMAIN, line_entries, summary_message
@@ -22,7 +22,20 @@ from .told import AGENT_ID, told_by
 from .tree import Plan, plan
 from .usage import usage_due
 
-_TYPES_WITHOUT_UUID = ("file-history-snapshot", "queue-operation", "custom-title", "ai-title", "last-prompt", "pr-link")
+_TREE_MEMBERS = frozenset(("type", "uuid", "sessionId", "isSidechain"))
+_MEMBERS_OUTSIDE: Final[dict[str, frozenset[str]]] = {
+    "file-history-snapshot": frozenset(("messageId", "snapshot")),
+    "queue-operation": frozenset(("operation", "sessionId")),
+    "summary": frozenset(("summary", "leafUuid")),
+    **dict.fromkeys(
+        (
+            *("agent-color", "agent-name", "agent-setting", "ai-title", "content-replacement", "custom-title"),
+            *("last-prompt", "mode", "permission-mode", "pr-link", "tag", "worktree-state"),
+        ),
+        frozenset(("sessionId",)),
+    ),
+}
+"""Lines outside the tree, by type: the members that each has."""
 
 
 class ClaudeCode:
@@ -34,12 +47,10 @@ class ClaudeCode:
 
     def recognises(self, value: dict[str, Any]) -> bool:
         """Tell whether this is a line of the conversation, or one of those that stand outside it."""
-        return (
-            value.keys() >= LINE_KEYS
-            or value.get("type") in _TYPES_WITHOUT_UUID
-            or {"type", "leafUuid"} <= value.keys()
-            or ({"type", "sessionId"} <= value.keys() and "payload" not in value)
-        )
+        if value.keys() >= _TREE_MEMBERS:
+            return isinstance(value["isSidechain"], bool)
+        kind = value.get("type")
+        return isinstance(kind, str) and kind in _MEMBERS_OUTSIDE and value.keys() >= _MEMBERS_OUTSIDE[kind]
 
     def transcript(self, path: Path) -> "ClaudeCodeTranscript":
         """Return the reader of one file."""
@@ -56,7 +67,7 @@ class ClaudeCodeTranscript:
         self._agents_base = ""
         self._agent_file = False
 
-    def add(self, found: Found, *, fits: bool) -> str | None:
+    def add(self, found: Found, *, fits: bool) -> str | Kept | None:
         """Take the next line in."""
         return self._index.add(found, fits=fits)
 

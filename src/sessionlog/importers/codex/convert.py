@@ -27,7 +27,7 @@ from ...entries import (
     UserInput,
 )
 from ...items import ContentPart, Item, Message, Reasoning, Role, TextPart, ToolCall, ToolResult, user_message
-from ..values import image_at, json_text, plain_text
+from ..values import image_at, is_word, json_text, plain_text
 from .shapes import Compacted, Event, Meta, Part, ResponseItem, TurnContext, convert, parse_line
 
 DOMAIN: Final = "codex"
@@ -48,6 +48,10 @@ _CONTEXT: Final = re.compile(
 )
 _INTERRUPTED: Final = re.compile(r"\s*<turn_aborted\b")
 _EXIT_STATUS: Final = re.compile(r"^(?:Process exited with code|Exit code:) (-?\d+)$", re.MULTILINE)
+_MAKE_ITEMS: Final = frozenset(
+    ("message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output")
+)
+"""The types of response items that are messages, calls and answers."""
 _KNOWN_ITEM_MEMBERS: Final = frozenset(ResponseItem.__struct_fields__)
 
 
@@ -73,6 +77,16 @@ def line_entries(
             return [_extension(value, ts=ts, but=("base_instructions",))]
         case _:
             return [_extension(value, ts=ts)]
+
+
+def is_understood(value: dict[str, Any]) -> bool:
+    """Tell whether the line ``value`` becomes an item if it is one that should; other lines are no messages."""
+    kind, payload = value.get("type"), value.get("payload")
+    payload = value if payload is None else payload if kind == "response_item" else None
+    if not isinstance(payload, dict) or not is_word(payload.get("type"), _MAKE_ITEMS):
+        return True
+    line = parse_line(value)
+    return isinstance(line, ResponseItem) and item_of(line) is not None
 
 
 def compacted_history(compacted: Compacted) -> list[Item]:

@@ -109,6 +109,15 @@ class Event(msgspec.Struct, frozen=True):
     reason: str | None = None
     call_id: str | None = None
     new_thread_id: str | None = None
+    kind: Any = None
+    agent_thread_id: str | None = None
+
+    @property
+    def spawned_thread(self) -> str | None:
+        """The thread that was spawned here: as versions before 0.145 say it, or as those since then do."""
+        if self.type == "sub_agent_activity" and self.kind == "started":
+            return self.agent_thread_id
+        return self.new_thread_id if self.type == "collab_agent_spawn_end" else None
 
     @property
     def words(self) -> str | None:
@@ -166,12 +175,10 @@ def is_old_header(value: dict[str, Any]) -> bool:
 
 
 def is_line(value: dict[str, Any]) -> bool:
-    """Tell whether this is a line of a rollout."""
-    return (
-        ({"timestamp", "type", "payload"} <= value.keys() and isinstance(value["payload"], dict))
-        or is_old_header(value)
-        or "record_type" in value
-    )
+    """Tell whether this is a line of a rollout, and of nothing else."""
+    if is_word(value.get("type"), _SHAPES):
+        return "timestamp" in value and isinstance(value.get("payload"), dict)
+    return is_old_header(value) or value.get("record_type") == "state"
 
 
 def line_ms(value: dict[str, Any]) -> int | None:

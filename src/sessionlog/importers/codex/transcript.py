@@ -19,7 +19,7 @@ from ...items import Item
 from ..layout import Layout
 from ..lines import Found
 from ..plan import Plan, session_name
-from ..protocol import Header
+from ..protocol import NOT_UNDERSTOOD, Header, Kept
 from ..told import Told
 from ..usage import Due, token_count
 from .convert import (
@@ -28,6 +28,7 @@ from .convert import (
     compacted_history,
     is_model_output,
     is_prompt,
+    is_understood,
     line_entries,
     texts_of,
 )
@@ -78,7 +79,7 @@ class CodexTranscript:
         self._repeats: set[int] = set()
         self._requests: Requests = Requests()
 
-    def add(self, found: Found, *, fits: bool) -> str | None:  # noqa: ARG002 - what does not fit keeps its place
+    def add(self, found: Found, *, fits: bool) -> str | Kept | None:  # noqa: ARG002 - what does not fit keeps its place
         """Take the next line in."""
         ts, name, before = line_ms(found.value), str(found.line), self._layout.last
         if self._started_ms is None:
@@ -101,7 +102,7 @@ class CodexTranscript:
                 self._take_item(line, found.ordinal, before)
             case Event():
                 self._take_event(line, found.ordinal, before, ts)
-        return None
+        return None if is_understood(found.value) else NOT_UNDERSTOOD
 
     async def header(self) -> Header | None:
         """Return which thread this is: as the file's name says, else as its first line does."""
@@ -206,9 +207,10 @@ class CodexTranscript:
                 self._count_turn(before)
             case Event(type="token_count", info=info) if info is not None and info.last_token_usage is not None:
                 self._take_usage(info.total_token_usage, info.last_token_usage, ordinal, ts)
-            case Event(type="collab_agent_spawn_end", new_thread_id=str(thread)) if thread not in self._spawned:
-                self._spawned.add(thread)
-                self._spawns[ordinal] = (thread, session_name(thread), event.call_id)
+        thread = event.spawned_thread
+        if thread is not None and thread not in self._spawned:
+            self._spawned.add(thread)
+            self._spawns[ordinal] = (thread, session_name(thread), event.call_id)
         if event.type in REPEATING_EVENTS and event.words is not None:
             words = hash(event.words)
             if words in self._texts and not self._pending:

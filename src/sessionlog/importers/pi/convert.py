@@ -65,6 +65,26 @@ def line_entries(
             return [_extension(value, ts=ts)]
 
 
+def is_understood(line: Line) -> bool:
+    """Tell whether something of a message becomes an item, or it has no content; other lines are no messages."""
+    if line.type != "message":
+        return True
+    said = line.message
+    if said is None:
+        return False
+    match said.role:
+        case "assistant":
+            return not said.blocks or any(_assistant_item(block, None) is not None for block in said.blocks)
+        case "toolResult":
+            return said.tool_call_id is not None
+        case "bashExecution":
+            return said.command is not None
+        case "user" | "custom" | "hookMessage":
+            return said.content is not None and (not said.blocks or _parts(said) is not None)
+        case _:
+            return False
+
+
 def summary_message(line: Line) -> Message | None:
     """Return the message that a compacted session starts with."""
     return None if line.summary is None else Message("user", [TextPart(line.summary)], id=line.id)

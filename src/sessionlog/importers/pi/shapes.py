@@ -4,21 +4,26 @@ from typing import Any, Final
 
 import msgspec
 
-from ..values import is_word, stamp_ms
+from ..values import stamp_ms
 
-LINE_TYPES: Final = frozenset(
-    (
-        "message",
-        "compaction",
-        "branch_summary",
-        "model_change",
-        "thinking_level_change",
-        "custom",
-        "custom_message",
-        "label",
-        "session_info",
-    )
-)
+_ONLY_PI: Final[dict[str, frozenset[str]]] = {
+    "compaction": frozenset(("summary",)),
+    "branch_summary": frozenset(("fromId",)),
+    "model_change": frozenset(("modelId",)),
+    "thinking_level_change": frozenset(("thinkingLevel",)),
+    "custom": frozenset(("customType",)),
+    "custom_message": frozenset(("customType",)),
+    "label": frozenset(("targetId",)),
+    "session_info": frozenset(("name",)),
+}
+"""Lines other than messages, by type: the member that each has."""
+_ONLY_PI_SAYS: Final[dict[str, frozenset[str]]] = {
+    "user": frozenset(("timestamp",)),
+    "assistant": frozenset(("stopReason",)),
+    "toolResult": frozenset(("toolCallId",)),
+    "bashExecution": frozenset(("command",)),
+}
+"""Messages by role: the member that each has."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -111,9 +116,15 @@ def is_header(value: dict[str, Any]) -> bool:
 
 
 def is_line(value: dict[str, Any]) -> bool:
-    """Tell whether this is a line of a pi session."""
-    known = is_word(value.get("type"), LINE_TYPES) and "timestamp" in value
-    return is_header(value) or (known and value.keys().isdisjoint(("payload", "uuid", "sessionId")))
+    """Tell whether this is a line of a pi session, and of nothing else."""
+    if is_header(value):
+        return True
+    kind, said = value.get("type"), value.get("message")
+    if kind == "message" and isinstance(said, dict):
+        wanted = _ONLY_PI_SAYS.get(said["role"]) if isinstance(said.get("role"), str) else None
+        return wanted is not None and "timestamp" in value and wanted <= said.keys()
+    wanted = _ONLY_PI.get(kind) if isinstance(kind, str) else None
+    return wanted is not None and value.keys() >= wanted | {"timestamp"}
 
 
 def line_ms(line: Line) -> int | None:

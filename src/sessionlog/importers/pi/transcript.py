@@ -15,10 +15,10 @@ from ...items import Item
 from ..layout import START, Layout
 from ..lines import Found
 from ..plan import Plan, session_name
-from ..protocol import Header
+from ..protocol import NOT_UNDERSTOOD, Header, Kept
 from ..told import Told
 from ..usage import Due, token_count
-from .convert import DOMAIN, TURN_ENDS, line_entries, summary_message
+from .convert import DOMAIN, TURN_ENDS, is_understood, line_entries, summary_message
 from .shapes import Line, Usage, is_header, is_line, line_ms, parse_line
 from .told import AGENT_ID, told_by
 
@@ -54,7 +54,7 @@ class PiTranscript:
         """For each object, the turns that are over behind it."""
         self._dues: list[tuple[int, Due]] = []
 
-    def add(self, found: Found, *, fits: bool) -> str | None:  # noqa: ARG002 - what does not fit keeps its place
+    def add(self, found: Found, *, fits: bool) -> str | Kept | None:  # noqa: ARG002 - what does not fit keeps its place
         """Take the next line in."""
         line = parse_line(found.value)
         ts = line_ms(line)
@@ -73,7 +73,7 @@ class PiTranscript:
         if line.id is not None:
             self._by_id[line.id] = (found.ordinal, found.line, hash(found.raw))
         self._take_usage(line, found.ordinal, ts)
-        return None
+        return None if is_understood(line) else NOT_UNDERSTOOD
 
     async def header(self) -> Header | None:
         """Return which session this is: as its first line says, else the file's name."""
