@@ -365,8 +365,8 @@ class TracesMakeSessions(SharedMemoryStore):
     """A trace makes its session."""
 
     async def append_trace(self, session_id: str, trace_entry: Any) -> None:
-        await super().append_trace(session_id, trace_entry)
         self._logs.setdefault(SessionId(session_id), [])
+        await super().append_trace(session_id, trace_entry)
 
 
 class FollowSkips(SharedMemoryStore):

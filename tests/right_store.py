@@ -107,7 +107,9 @@ class SharedMemoryStore(MemoryStore):
     async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
         await anyio.lowlevel.checkpoint()
         check, index = self._begin("read", session_id, after)
-        for at in range(index, len(self._log(session_id))):
+        log = self._log(session_id)
+        for at in range(index, len(log)):
+            self._check_same(session_id, log)
             record = self._fetch(session_id, at)
             check(record.line)
             if not isinstance(after, int) or at > after:
@@ -118,9 +120,11 @@ class SharedMemoryStore(MemoryStore):
     ) -> AsyncGenerator[HashedEntry, None]:
         await anyio.lowlevel.checkpoint()
         check, index = self._begin("follow", session_id, after)
+        followed = self._log(session_id)
         while True:
             while index >= len(self._log(session_id)):
                 await self._grown.setdefault(SessionId(session_id), anyio.Event()).wait()
+                self._check_same(session_id, followed)
             record = self._fetch(session_id, index)
             check(record.line)
             if not isinstance(after, int) or index > after:
@@ -138,6 +142,11 @@ class SharedMemoryStore(MemoryStore):
         head = self._checked_head("read_head", session_id)
         return Position(head.seq, head.hash, sum(len(record.line) + 1 for record in self._log(session_id)))
 
+    def _check_same(self, session_id: str, followed: list[HashedEntry]) -> None:
+        """Raise if the log that is read was deleted, and made anew or not."""
+        if self._log(session_id) is not followed:
+            raise EntryNotFound(session_id, followed[0].hash)
+
     async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         await anyio.lowlevel.checkpoint()
         for index in range(len(self._log(session_id))):
@@ -149,6 +158,13 @@ class SharedMemoryStore(MemoryStore):
         if self._logs.get(SessionId(session_id)):
             self._checked_head("append", session_id)
         super()._commit(session_id, expected, records)
+        self.place.tails.pop(SessionId(session_id), None)
+
+    def _delete(self, session_id: str, expected: Head | None) -> None:
+        self._check_unlocked(session_id)
+        if self._log(session_id):
+            self._checked_head("append", session_id)
+        super()._delete(session_id, expected)
         self.place.tails.pop(SessionId(session_id), None)
 
     def _check_unlocked(self, session_id: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import broken_deletes
 import broken_positions
 import broken_reads
 import broken_stores
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 LINE_BYTES_MAX = 3 * 1024 * 1024
 """Longer than what the file store writes on the event loop, and than the chunks in which it reads."""
-BREAKS = broken_stores.BREAKS | broken_reads.BREAKS | broken_positions.BREAKS
+BREAKS = broken_stores.BREAKS | broken_reads.BREAKS | broken_positions.BREAKS | broken_deletes.BREAKS
 
 
 def name_of(check: Callable[..., object]) -> str:

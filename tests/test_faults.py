@@ -34,7 +34,7 @@ from fault_scenarios import (
     read_ledger,
     told_by,
 )
-from sessionlog import Durability, FileStore, StoreFailed
+from sessionlog import Durability, FileStore, Position, StoreFailed
 from sessionlog.stores.file.system import System
 from sessionlog.testing.faults import Call, Cut, Fail, Fault, FaultySystem, Kill, Kind
 
@@ -170,6 +170,13 @@ async def test_failed_cut_poisons(durability: Durability, tmp_path: Path) -> Non
         assert await store.read_all(ID) == [*log, record]
 
 
+async def read_after_position(store: FileStore) -> object:
+    position: Position | None = None
+    for record in new_log()[:2]:
+        position = Position.after(record, position)
+    return await collect(store.read(ID, after=position))
+
+
 READS: dict[str, Callable[[FileStore], Awaitable[object]]] = {
     "read_all": lambda store: store.read_all(ID),
     "read": lambda store: collect(store.read(ID)),
@@ -180,6 +187,8 @@ READS: dict[str, Callable[[FileStore], Awaitable[object]]] = {
     "list_sessions": lambda store: store.list_sessions(),
     "follow": lambda store: take_all(store.follow(ID), 3),
     "append_trace": lambda store: store.append_trace(ID, {"a": 1}),
+    "read_position": lambda store: store.read_position(ID),
+    "read after a position": read_after_position,
 }
 
 
@@ -273,15 +282,12 @@ async def test_many_are_flushed_one_by_one_where_there_is_no_syncfs(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("trace_first", [False, True])
-async def test_new_directories_are_flushed_before_the_first_acknowledgement(trace_first: bool, tmp_path: Path) -> None:
+async def test_new_directories_are_flushed_before_the_first_acknowledgement(tmp_path: Path) -> None:
     """The directory above a new store is flushed, again where that failed, before an append is acknowledged."""
     root = tmp_path / "above" / "sessions"
     failing = [Fault(at=at, kind="flush_directory", action=Fail(errno.EIO)) for at in (1, 2)]
     system = FaultySystem(*failing)
     async with FileStore(root, "disk", system=system) as store:
-        if trace_first:
-            await store.append_trace(ID, "makes the directory, but flushes nothing")
         for _ in failing:
             with pytest.raises(StoreFailed):
                 await store.create_session(ID, new_log())

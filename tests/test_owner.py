@@ -64,6 +64,8 @@ async def every_call(store: Store, log: SessionLog) -> dict[str, SessionLogError
         "read_raw": drain(store.read_raw(SESSION)),
         "read_head": store.read_head(SESSION),
         "read_head_hash": store.read_head_hash(SESSION),
+        "read_position": store.read_position(SESSION),
+        "delete_session": store.delete_session(SESSION, log.head),
         "list_sessions": store.list_sessions(),
         "exists": store.exists(SESSION),
         "append_trace": store.append_trace(SESSION, 1),

@@ -18,6 +18,13 @@ of being served. Bytes of an unfinished record at the end are no part of the log
 that is not there raise :class:`SessionNotFound`, whichever read it is; ids that cannot name a session raise
 :class:`InvalidSessionId`. Whoever stops a stream early closes it (``contextlib.aclosing``).
 
+*Deletion is conditional as an append is.* ``delete_session`` removes a session whose head is the one expected, with its
+trace, atomically against every append: an acknowledged append is in what was deleted, or the deletion raises
+:class:`HeadConflict` and nothing is gone. The id may be used again. Whoever knew the session meets
+:class:`SessionNotFound` then. Once it was made anew, that is :class:`HeadConflict` for an append and
+:class:`EntryNotFound` for reading on; followers that wait are woken to be told. A log that was made anew with the same
+first record cannot be told from the deleted one.
+
 *Reading goes on where it stopped.* ``read(after=Position)`` and ``follow(after=Position)`` give what stands behind a
 record, at the cost of what is new, whatever the log's length. That the log still holds the record is checked first, by
 its hash: by the next record, which chains onto it, or by itself if it is the last. If not, they raise
@@ -126,7 +133,15 @@ class Store(Protocol):
     async def append_trace(self, session_id: str, trace_entry: Any) -> None:
         """Add a JSON value to the session's raw trace, for debugging: unchained, and not flushed.
 
-        Raises :class:`InvalidEntry` for what JSON cannot hold, :class:`StoreFailed`.
+        Raises :class:`InvalidEntry` for what JSON cannot hold, :class:`SessionNotFound`, :class:`StoreFailed`.
+        """
+        ...
+
+    async def delete_session(self, session_id: str, expected: Head | None) -> None:
+        """Delete the session and its trace, if its head is ``expected`` (``None``: it holds no record).
+
+        Raises :class:`HeadConflict`, :class:`SessionNotFound`, :class:`SessionLocked`, :class:`StoreFailed`,
+        :class:`CorruptLog`. Nothing is gone after any of these but a ``StoreFailed`` that says ``poisoned``.
         """
         ...
 

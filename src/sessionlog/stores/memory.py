@@ -68,8 +68,11 @@ class MemoryStore:
         """Stream the records behind ``after``, then wait for more."""
         await anyio.lowlevel.checkpoint()
         seq = self._first_seq(session_id, after)
+        followed = self._log(session_id)
         while True:
             log = self._log(session_id)
+            if log is not followed:
+                raise EntryNotFound(session_id, followed[0].hash if followed else "")
             if seq >= len(log):
                 await self._grown.setdefault(session_id, anyio.Event()).wait()
                 continue
@@ -116,7 +119,13 @@ class MemoryStore:
         await anyio.lowlevel.checkpoint()
         self._check_open()
         encode_entry(Extension(ts=0, domain="trace", payload=trace_entry))
-        self._traces.setdefault(check_session_id(session_id), []).append(trace_entry)
+        self._log(session_id)
+        self._traces.setdefault(session_id, []).append(trace_entry)
+
+    async def delete_session(self, session_id: str, expected: Head | None) -> None:
+        """Delete the session and its trace, if its head is ``expected``."""
+        await anyio.lowlevel.checkpoint()
+        self._delete(session_id, expected)
 
     async def aclose(self) -> None:
         """Refuse further calls."""
@@ -157,6 +166,19 @@ class MemoryStore:
         self._logs.pop(session_id, None)  # and in again: the last in the order of activity
         self._logs[session_id] = log
         log.extend(records)
+        self._wake(session_id)
+
+    def _delete(self, session_id: str, expected: Head | None) -> None:
+        """Check the condition and delete, with no await in between."""
+        log = self._log(session_id)
+        found = log[-1].head if log else None
+        if found != expected:
+            raise HeadConflict(session_id, expected=expected, found=found)
+        del self._logs[session_id]
+        self._traces.pop(session_id, None)
+        self._wake(session_id)
+
+    def _wake(self, session_id: str) -> None:
         grown = self._grown.pop(session_id, None)
         if grown is not None:
             grown.set()

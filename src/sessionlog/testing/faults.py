@@ -27,6 +27,7 @@ Kind: TypeAlias = Literal[
     "open",
     "close",
     "fstat",
+    "list_names",
     "lstat",
     "fchmod",
     "mkdir",
@@ -177,6 +178,10 @@ class FaultySystem(System):
     def rename(self, path: str, new_path: str) -> None:
         """Give a file another name, or the fault."""
         self._run("rename", path, lambda: super(FaultySystem, self).rename(path, new_path))
+
+    def list_names(self, path: str) -> list[str]:
+        """List a directory, or the fault."""
+        return self._run("list_names", path, lambda: super(FaultySystem, self).list_names(path))
 
     def unlink(self, path: str) -> None:
         """Remove a name, or the fault."""

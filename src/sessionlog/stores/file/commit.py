@@ -1,7 +1,7 @@
-"""One commit: what is to be appended to one session, and what became of it."""
+"""What is to be done to one session, to append to it or to delete it, and what became of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ...errors import SessionLogError
@@ -10,7 +10,7 @@ from ...record import HashedEntry
 
 
 class Fate(Enum):
-    """Where a commit is."""
+    """Where a request is."""
 
     WAITING = "waiting"
     TAKEN = "taken"
@@ -19,16 +19,30 @@ class Fate(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class Commit:
-    """Records to append to one session, all or none, behind ``expected``."""
+class Request:
+    """What is to be done to a session whose head is ``expected``."""
 
     session_id: str
     expected: Head | None
+    fate: Fate = field(default=Fate.WAITING, init=False)
+    error: SessionLogError | None = field(default=None, init=False)
+
+    def fail(self, error: SessionLogError) -> None:
+        """End with ``error``."""
+        self.fate, self.error = Fate.DONE, error
+
+
+class Deletion(Request):
+    """The session is to be deleted."""
+
+
+@dataclass(eq=False, slots=True)
+class Commit(Request):
+    """Records to append to one session, all or none, behind ``expected``."""
+
     records: Sequence[HashedEntry]
     creates: bool
     """Made by ``create_session``: a session that holds records is no conflict but exists already."""
-    fate: Fate = Fate.WAITING
-    error: SessionLogError | None = None
 
     @property
     def size(self) -> int:
@@ -46,7 +60,3 @@ class Commit:
     def head(self) -> Head:
         """The head once this is in."""
         return self.records[-1].head
-
-    def fail(self, error: SessionLogError) -> None:
-        """End with ``error``."""
-        self.fate, self.error = Fate.DONE, error

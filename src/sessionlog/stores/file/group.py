@@ -2,7 +2,7 @@
 
 There is no background task: an append that finds the worker idle starts it, and the end of a batch, called on the
 event loop, wakes whoever was in it and starts the next. Appends come in two kinds. Those that were written on the event
-loop await the flush alone, :meth:`GroupCommit.flush`; a :class:`Commit` is written on the worker, which has the open
+loop await the flush alone, :meth:`GroupCommit.flush`; a :class:`Request` is settled on the worker, which has the open
 logs to itself meanwhile (``held``).
 
 **How long a batch gathers.** Where many append at once, a batch is handed over a turn of the event loop late, so that
@@ -25,7 +25,7 @@ import anyio
 
 from ...errors import StoreFailed
 from .cancellation import outlast, outlast_cancelled
-from .commit import Commit, Fate
+from .commit import Fate, Request
 from .log_file import LogFile
 from .open_logs import OpenLogs, broken_off
 from .worker import NO_LOOP, Event, Loop, Worker, running_loop
@@ -55,7 +55,7 @@ class Batch:
 
     def __init__(self, settled: Event) -> None:
         """Nothing is in it yet; ``settled`` is what they wait for."""
-        self.commits: list[Commit] = []
+        self.commits: list[Request] = []
         self.flush_count: int = 0
         self.gathered_since: float = 0.0
         """When the first came that awaits the flush."""
@@ -107,7 +107,7 @@ class GroupCommit:
         self.held: bool = False
         """The worker has the open logs: until it gives them back, nobody else may touch them."""
 
-    async def submit(self, commit: Commit) -> None:
+    async def submit(self, commit: Request) -> None:
         """Return once ``commit`` is settled: ``DONE``, with or without an error, or ``LOCKED`` by another process.
 
         Raises the cancellation, and nothing else, if it comes before the commit is taken.

@@ -58,6 +58,15 @@ class Layout:
         """The path of the file that a repair writes before it takes the log's name."""
         return f"{self._prefix}{session_id}.repairing"
 
+    def files_beside(self, session_id: str) -> list[str]:
+        """Return the paths of what lies beside a session's log and goes with it: trace, torn and unfinished files.
+
+        Raises ``OSError``.
+        """
+        ours = re.compile(rf"{session_id}\.(trace\.jsonl|torn-[0-9]+(-[0-9]+)?|repairing)", re.ASCII)
+        names = self._system.list_names(os.fspath(self.root))
+        return [self._prefix + name for name in sorted(names) if ours.fullmatch(name)]
+
     def make_root(self) -> None:
         """Make the store's directory, and those above it, where they are missing. Raises :class:`StoreFailed`."""
         missing: list[Path] = []

@@ -8,8 +8,9 @@ import contextlib
 import os
 from typing import Final
 
-from ...errors import CorruptLog, Damage
+from ...errors import CorruptLog, Damage, SessionNotFound
 from ...ids import Head
+from ...record import HASHED_FROM
 from .layout import Layout, not_a_log, store_failed
 from .repair import cut_tail
 from .spans import write_all
@@ -118,8 +119,9 @@ class LogFile:
     def refresh(self) -> bool:
         """Under the lock: bring ``head`` and ``size`` up to date, repairing a torn tail.
 
-        Returns False when the path no longer names this file and nothing of it was known yet: open it again. Raises
-        :class:`CorruptLog` if it was replaced, cut or damaged since this store knew it, :class:`StoreFailed`.
+        Returns False when the path no longer names this file, since the session was deleted, and made anew or not: open
+        it again. Raises :class:`CorruptLog` if the log was cut or damaged since this store knew it, or replaced by
+        another file that begins with the same record; :class:`StoreFailed`.
         """
         try:
             status: os.stat_result | None = self._system.lstat(self._path)
@@ -128,9 +130,9 @@ class LogFile:
         except OSError as error:
             raise store_failed(error, self._path, "cannot read its state") from error
         if status is None or (status.st_dev, status.st_ino) != (self._device, self._inode):
-            if self.size < 0:
-                return False
-            raise self._changed("the file was removed or replaced since this store wrote to it")
+            if status is not None and self._is_copied():
+                raise self._changed("the file was replaced since this store wrote to it")
+            return False
         if status.st_size == self.size and status.st_nlink == 1:
             return True
         if status.st_nlink != 1:
@@ -162,6 +164,25 @@ class LogFile:
         except OSError as error:
             reason = "the append failed and its bytes cannot be cut off again"
             raise store_failed(error, self._path, reason, poisoned=True) from cause
+
+    def _is_copied(self) -> bool:
+        """Tell whether the file that has the log's name now begins with the record that was known to be the first.
+
+        A log that was deleted is empty, so nothing is told of one that was made anew after that.
+        """
+        if self.size < 0:
+            return False
+        try:
+            other = self._layout.open_to_read(self.session_id)
+        except SessionNotFound:
+            return False
+        try:
+            start = self._system.pread(self.fd, HASHED_FROM, 0)
+            return bool(start) and start == self._system.pread(other, HASHED_FROM, 0)
+        except OSError as error:
+            raise store_failed(error, self._path, "cannot read the start of the log") from error
+        finally:
+            self._layout.close(other)
 
     def _catch_up(self, size: int) -> None:
         """Learn what others appended behind what is known, and repair a torn tail."""

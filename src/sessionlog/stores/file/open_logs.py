@@ -15,7 +15,8 @@ from typing import Final
 from ...errors import HeadConflict, SessionExists, SessionLogError, StoreFailed
 from ...ids import Head
 from ...record import HashedEntry
-from .commit import Commit, Fate
+from .commit import Commit, Fate, Request
+from .deleting import delete_log
 from .layout import Layout, logger, store_failed
 from .log_file import LogFile
 from .system import System
@@ -50,15 +51,19 @@ class OpenLogs:
         """Return how many logs are open."""
         return len(self._logs)
 
-    def commit(self, batch: Sequence[Commit]) -> dict[str, StoreFailed]:
-        """Settle every commit of ``batch``: one write a log, then the fewest flushes. Never raises.
+    def commit(self, batch: Sequence[Request]) -> dict[str, StoreFailed]:
+        """Settle every request of ``batch``: one write a log, then the fewest flushes; then deletions. Never raises.
 
         What :meth:`append_now` wrote is flushed with it. Returns the sessions whose flush failed.
         """
         by_session: dict[str, list[Commit]] = {}
-        for commit in batch:
-            commit.fate = Fate.TAKEN
-            by_session.setdefault(commit.session_id, []).append(commit)
+        deletions: list[Request] = []
+        for request in batch:
+            request.fate = Fate.TAKEN
+            if isinstance(request, Commit):
+                by_session.setdefault(request.session_id, []).append(request)
+            else:
+                deletions.append(request)
         sessions = list(by_session.items())
         failures: dict[str, StoreFailed] = {}
         while sessions or self._unflushed:
@@ -71,6 +76,8 @@ class OpenLogs:
             for session_id, commits in part:
                 _settle(commits, failed.get(session_id))
             failures.update(failed)
+        for deletion in deletions:
+            self._delete(deletion)
         return failures
 
     def begin_flush(self) -> list[LogFile]:
@@ -141,6 +148,21 @@ class OpenLogs:
         while self._logs:
             self._close_oldest()
 
+    def _delete(self, deletion: Request) -> None:
+        """Delete a session; all that was appended to it is flushed and acknowledged by now, or has failed."""
+        session_id = deletion.session_id
+        try:
+            self._check_poisoned(session_id)
+            self.forget(session_id)
+            done = delete_log(
+                self._layout, self._system, session_id, deletion.expected, line_bytes_max=self._line_bytes_max
+            )
+            deletion.fate = Fate.DONE if done else Fate.LOCKED
+        except (SessionLogError, OSError) as error:
+            failure = error if isinstance(error, SessionLogError) else _unexpected(error, self._layout.root)
+            self._give_up(session_id, failure)
+            deletion.fail(failure)
+
     def _write_session(self, session_id: str, commits: list[Commit]) -> None:
         """Lock one log, check the conditions, write what meets them, unlock."""
         try:
@@ -195,7 +217,7 @@ class OpenLogs:
             except BaseException:
                 log.unlock()
                 raise
-            self._forget(session_id)  # replaced between opening and locking: open what is there now
+            self.forget(session_id)  # deleted or made anew since it was opened: open what is there now
 
     def _open(self, session_id: str, *, may_create: bool) -> LogFile:
         while len(self._logs) >= self.open_max:
@@ -294,7 +316,7 @@ class OpenLogs:
             self._forget(log.session_id)
 
     def forget(self, session_id: str) -> None:
-        """Close a log that is about to be replaced; nothing of it is to be flushed any more."""
+        """Close a log that is deleted or replaced; nothing of it is to be flushed any more."""
         self._unflushed.pop(session_id, None)
         self._forget(session_id)
 

@@ -282,6 +282,8 @@ class RawReader:
         fd = self._layout.open_to_read(self._session_id)
         try:
             status = settled_status(self._system, fd) if self._snapshot is None else self._system.fstat(fd)
+            if status.st_nlink == 0:
+                raise SessionNotFound(self._session_id)
             device, inode, size = self._snapshot = self._snapshot or (status.st_dev, status.st_ino, status.st_size)
             self._check_same(self._system.pread(fd, HASHED_FROM, 0))
             if (status.st_dev, status.st_ino) != (device, inode):

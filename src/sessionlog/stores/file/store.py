@@ -18,17 +18,18 @@ import anyio
 import anyio.lowlevel
 
 from ...entries import Extension, encode_entry
-from ...errors import SessionLocked, StoreFailed
+from ...errors import SessionNotFound, StoreFailed
 from ...ids import EntryHash, Head, SessionId, now_ms
 from ...owner import Owner
 from ...record import LINE_BYTES_MAX, HashedEntry, Position
 from ...store import check_commit, check_session_id
 from . import cancellation
-from .commit import Commit, Fate
+from .commit import Commit, Deletion, Fate, Request
 from .damage import DamagedPart, find_damaged_part
 from .follow import Appended, Growth
 from .group import GroupCommit
-from .layout import Layout, logger, store_failed
+from .layout import Layout, store_failed
+from .lock_wait import LockWait
 from .open_logs import OpenLogs
 from .reading import LogReader, RawReader, settled_status
 from .repairing import Repair, repair_log
@@ -43,8 +44,6 @@ LOCK_WAIT_S: Final = 5.0
 INLINE_BYTES_MAX: Final = 256 * 1024
 """Larger commits go to a worker thread, also with ``"os"``: copying them would hold the event loop up."""
 APPENDS_PER_YIELD: Final = 32
-_LOCK_RETRY_FIRST_S: Final = 0.0005
-_LOCK_RETRY_MAX_S: Final = 0.02
 
 
 class FileStore:
@@ -264,7 +263,7 @@ class FileStore:
         """
         self._check_usable()
         check_session_id(session_id)
-        deadline = anyio.current_time() + self._lock_wait_s
+        wait = LockWait(session_id, self._lock_wait_s)
         while True:
             await self._group.settle()
             self._logs.forget(session_id)
@@ -278,17 +277,36 @@ class FileStore:
                     clock=clock,
                 )
             except BlockingIOError:
-                if anyio.current_time() >= deadline:
-                    raise SessionLocked(session_id, waited_s=self._lock_wait_s) from None
-                await anyio.sleep(_LOCK_RETRY_MAX_S)
+                pass
+            await wait.pause()
 
     async def append_trace(self, session_id: str, trace_entry: Any) -> None:
-        """Add a JSON value, one line, to ``<session_id>.trace.jsonl``; unchained, not flushed."""
+        """Add a JSON value, one line, to ``<session_id>.trace.jsonl``; unchained, not flushed.
+
+        Raises :class:`SessionNotFound`: where no log is, no trace is made.
+        """
         self._check_usable()
         check_session_id(session_id)
         encode_entry(Extension(ts=0, domain="trace", payload=trace_entry))
         await anyio.lowlevel.checkpoint()
-        self._traces.append(session_id, trace_entry)
+        wait: LockWait | None = None
+        while not self._traces.append(session_id, trace_entry):
+            wait = wait or LockWait(session_id, self._lock_wait_s)
+            await wait.pause()
+            self._check_usable()
+
+    async def delete_session(self, session_id: str, expected: Head | None) -> None:
+        """Delete a session whose head is ``expected``, with its trace and the files that repairs set aside.
+
+        A crash at any moment leaves the log whole or gone; with either durability, a deletion that has returned
+        survives power loss. Raises :class:`HeadConflict`, :class:`SessionNotFound`, :class:`SessionLocked`,
+        :class:`CorruptLog` where the head cannot be told or the file has a second name, and :class:`StoreFailed`: the
+        log is as it was then, unless that says ``poisoned``.
+        """
+        self._check_usable()
+        check_session_id(session_id)
+        self._traces.forget(session_id)
+        await self._commit(Deletion(session_id, expected))
 
     async def aclose(self) -> None:
         """Wait for the commits that were accepted, then close every file. Raises :class:`WrongEventLoop`."""
@@ -324,29 +342,22 @@ class FileStore:
             or not self._logs.append_now(session_id, record)
         )
 
-    async def _commit(self, commit: Commit) -> None:
+    async def _commit(self, commit: Request) -> None:
         """Get ``commit`` settled; wait for another process's lock within the budget."""
         self._check_usable()
-        deadline = None
-        pause = _LOCK_RETRY_FIRST_S
+        wait: LockWait | None = None
         while True:
             await self._settle(commit)
             if commit.fate is Fate.DONE:
                 break
-            now = anyio.current_time()
-            if deadline is None:
-                deadline = now + self._lock_wait_s
-                logger.debug("session %s: locked by another writer, waiting", commit.session_id)
-            if now >= deadline:
-                raise SessionLocked(commit.session_id, waited_s=self._lock_wait_s)
-            await anyio.sleep(min(pause, deadline - now))
-            pause = min(pause * 2, _LOCK_RETRY_MAX_S)
+            wait = wait or LockWait(commit.session_id, self._lock_wait_s)
+            await wait.pause()
             self._check_usable()
         if commit.error is not None:
             raise commit.error
         self._appended.tell(self._layout.log_path(commit.session_id))
 
-    async def _settle(self, commit: Commit) -> None:
+    async def _settle(self, commit: Request) -> None:
         """Commit on the spot where that is cheap and allowed, else with the group."""
         if not self._durable:
             self._since_yield += 1
@@ -354,7 +365,7 @@ class FileStore:
                 self._since_yield = 0
                 await anyio.lowlevel.checkpoint()
                 self._check_usable()
-            if not self._group.busy and commit.size <= INLINE_BYTES_MAX:
+            if isinstance(commit, Commit) and not self._group.busy and commit.size <= INLINE_BYTES_MAX:
                 self._logs.commit((commit,))
                 return
         await cancellation.surface()
@@ -372,11 +383,17 @@ class FileStore:
         try:
             size = settled_status(self._system, fd).st_size
             tail = read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max)
+            self._check_there(fd, session_id)
             return None if tail.head is None else Position(tail.head.seq, tail.head.hash, tail.end)
         except OSError as error:
             raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
         finally:
             self._layout.close(fd)
+
+    def _check_there(self, fd: int, session_id: str) -> None:
+        """Raise :class:`SessionNotFound` if the open log was deleted: it was cut under the read then."""
+        if self._system.fstat(fd).st_nlink == 0:
+            raise SessionNotFound(session_id)
 
     def _find_damage_blocking(self, session_id: str) -> DamagedPart | None:
         fd = self._layout.open_to_read(session_id)

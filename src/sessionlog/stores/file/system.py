@@ -92,6 +92,10 @@ class System:
         """Give a file another name, in place of what has that."""
         os.rename(path, new_path)
 
+    def list_names(self, path: str) -> list[str]:
+        """Return the names in a directory, in any order."""
+        return os.listdir(path)
+
     def unlink(self, path: str) -> None:
         """Remove a name."""
         os.unlink(path)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ...errors import SessionNotFound
 from .layout import Layout, store_failed
 from .spans import write_all
 from .system import System
@@ -23,8 +24,11 @@ class Traces:
         self._system = system
         self._open: OrderedDict[str, int] = OrderedDict()
 
-    def append(self, session_id: str, value: Any) -> None:
-        """Add a line. A line that a crash left unfinished is ended first, so that nothing is glued to it."""
+    def append(self, session_id: str, value: Any) -> bool:
+        """Add a line; False, with nothing done, if the trace is to be opened and a writer has the log's lock.
+
+        A line that a crash left unfinished is ended first, so that nothing is glued to it.
+        """
         path = self._layout.trace_path(session_id)
         fd = self._open.pop(session_id, None)
         try:
@@ -33,23 +37,45 @@ class Traces:
                 self._layout.close(fd)  # removed, or reachable by another name now: look again what is there
                 fd = None
             if fd is None:
-                fd, start = self._open_trace(session_id)
+                opened = self._open_beside_log(session_id)
+                if opened is None:
+                    return False
+                fd, start = opened
             self._open[session_id] = fd
             write_all(self._system, fd, start + _encode(value) + b"\n")
         except OSError as error:
             self._close(session_id)
             raise store_failed(error, path, "cannot append to the trace") from error
+        return True
+
+    def forget(self, session_id: str) -> None:
+        """Close the trace of a session that is deleted."""
+        self._close(session_id)
 
     def close(self) -> None:
         """Close all."""
         for session_id in list(self._open):
             self._close(session_id)
 
+    def _open_beside_log(self, session_id: str) -> tuple[int, bytes] | None:
+        """Open the trace of a session that is there; ``None`` while a writer has the log's lock.
+
+        Under the shared lock, so that no deletion comes in between, behind which the trace would be left alone. Raises
+        :class:`SessionNotFound`.
+        """
+        log = self._layout.open_to_read(session_id)
+        try:
+            if not self._system.try_share(log):
+                return None
+            if self._system.fstat(log).st_nlink == 0:
+                raise SessionNotFound(session_id)
+            return self._open_trace(session_id)
+        finally:
+            self._layout.close(log)
+
     def _open_trace(self, session_id: str) -> tuple[int, bytes]:
         while len(self._open) >= OPEN_TRACES_MAX:
             self._layout.close(self._open.popitem(last=False)[1])
-        if not self._layout.root.is_dir():
-            self._layout.make_root()
         fd = self._layout.open_trace(session_id)
         try:
             self._system.fchmod(fd, 0o600)

@@ -65,6 +65,16 @@ from ._damage import (
     check_raw_bytes_of_damage,
     check_torn_tail_is_no_error,
 )
+from ._deleting import (
+    check_cancelled_delete,
+    check_delete_across_handles,
+    check_delete_is_conditional,
+    check_delete_races_appends,
+    check_delete_removes_session,
+    check_deleted_session_is_told,
+    check_follower_of_deleted_session_is_told,
+    check_reader_of_deleted_session_is_told,
+)
 from ._kit import MakeStore
 from ._locking import check_locked_session_is_told
 from ._positions import (
@@ -159,6 +169,13 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_several_followers,
     check_follow_ends_by_cancellation,
     check_follow_ends_with_store,
+    check_delete_removes_session,
+    check_delete_is_conditional,
+    check_deleted_session_is_told,
+    check_follower_of_deleted_session_is_told,
+    check_reader_of_deleted_session_is_told,
+    check_delete_races_appends,
+    check_cancelled_delete,
     check_one_winner,
     check_one_creator,
     check_racing_writers,
@@ -204,7 +221,7 @@ _GROUPS: Final = (
     _Group(
         "several_handles",
         "append is conditional and atomic against other handles, and reads see what they append",
-        (check_handles_see_each_other, check_handles_race, check_follow_across_handles),
+        (check_handles_see_each_other, check_handles_race, check_follow_across_handles, check_delete_across_handles),
     ),
     _Group(
         "replace_lines",
@@ -323,6 +340,7 @@ __all__ = [
     "check_cancelled_append_beside_others",
     "check_cancelled_batch",
     "check_cancelled_create",
+    "check_cancelled_delete",
     "check_cancelled_follow",
     "check_cancelled_reads",
     "check_changed_record_is_not_served",
@@ -336,6 +354,11 @@ __all__ = [
     "check_create_session",
     "check_damage_behind_position_is_not_served",
     "check_damaged_end_refuses_appends",
+    "check_delete_across_handles",
+    "check_delete_is_conditional",
+    "check_delete_races_appends",
+    "check_delete_removes_session",
+    "check_deleted_session_is_told",
     "check_empty_append_is_refused",
     "check_empty_log_has_no_head",
     "check_failure_stays_alone",
@@ -344,6 +367,7 @@ __all__ = [
     "check_follow_each_position",
     "check_follow_ends_by_cancellation",
     "check_follow_ends_with_store",
+    "check_follower_of_deleted_session_is_told",
     "check_foreign_first_record_writes_nothing",
     "check_foreign_log_is_not_served",
     "check_foreign_position_is_refused",
@@ -369,6 +393,7 @@ __all__ = [
     "check_read_after_position",
     "check_read_during_appends",
     "check_read_stopped_early",
+    "check_reader_of_deleted_session_is_told",
     "check_reopened_store_has_all",
     "check_replaced_log_is_noticed",
     "check_second_first_record_writes_nothing",

@@ -18,6 +18,7 @@ from ._kit import (
     collect,
     conformance_check,
     expect,
+    expect_absent,
     expect_log,
     expect_records,
     fail,
@@ -135,6 +136,10 @@ async def check_torn_tail_is_no_error(make_store: MakeStore, write_tail: WriteTa
             log.append(next_record(log[-1].head, "the next"))
             await store.append(ID, log[-1])
             await expect_log(f"after an append with {what}", store, ID, log)
+    await write_tail(ID, log[-1].line[:90])
+    async with make_store() as store:
+        await store.delete_session(ID, log[-1].head)
+        await expect_absent("after a deletion with a torn tail", store, ID)
 
 
 @conformance_check
@@ -156,6 +161,11 @@ async def check_empty_log_has_no_head(make_store: MakeStore, empty_log: EmptyLog
             await (store.create_session(ID, log) if create else store.append(ID, *log))
             await refused("create_session of a session with records", SessionExists, store.create_session(ID, log))
             await expect_log("after the first records", store, ID, log)
+    await empty_log(ID)
+    async with make_store() as store:
+        await refused("delete_session for a head that is gone", HeadConflict, store.delete_session(ID, log[-1].head))
+        await store.delete_session(ID, None)
+        await expect_absent("after a deletion without a head", store, ID)
 
 
 async def _write(make_store: MakeStore, log: list[HashedEntry]) -> None:

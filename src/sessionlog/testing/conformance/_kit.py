@@ -202,6 +202,7 @@ def all_calls(store: Store, session_id: str, records: Sequence[HashedEntry]) -> 
         Call("create_session", lambda: store.create_session(session_id, records)),
         Call("append", lambda: store.append(session_id, *records)),
         Call("append_trace", lambda: store.append_trace(session_id, {"a": 1})),
+        Call("delete_session", lambda: store.delete_session(session_id, records[-1].head)),
         Call("exists", lambda: store.exists(session_id)),
         *reading_calls(store, session_id),
     ]

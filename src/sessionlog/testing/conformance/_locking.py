@@ -7,7 +7,7 @@ from ._kit import ID, MakeStore, conformance_check, expect, expect_log, new_log,
 
 @conformance_check
 async def check_locked_session_is_told(make_store: MakeStore, hold_lock: HoldLock) -> None:
-    """An append to a session that stays locked raises SessionLocked, writes nothing, and goes in once it is free."""
+    """An append to a session that stays locked, or its deletion, raises SessionLocked and changes nothing."""
     log = new_log(2)
     async with make_store() as store:
         await store.create_session(ID, log)
@@ -23,6 +23,8 @@ async def check_locked_session_is_told(make_store: MakeStore, hold_lock: HoldLoc
                         "an append to a session that stays locked", SessionLocked, store.append(ID, *more)
                     )
                 expect("SessionLocked.session_id", raised.session_id, ID)
+                raised = await refused("its deletion", SessionLocked, store.delete_session(ID, head))
+                expect("SessionLocked.session_id of a deletion", raised.session_id, ID)
             await expect_log("after an append to a locked session", store, ID, log)
             await store.append(ID, *more)
             log += more

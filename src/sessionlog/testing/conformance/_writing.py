@@ -345,8 +345,9 @@ async def check_trace_leaves_log_alone(make_store: MakeStore) -> None:
         for wrong in (float("nan"), float("inf"), {"a": [float("-inf")]}, "\ud800", {1: 2}, 2**64, object(), b"x"):
             await refused(f"append_trace of {wrong!r}", InvalidEntry, store.append_trace(ID, wrong))
         await expect_log("after traces", store, ID, log)
-        await store.append_trace(OTHER_ID, {"before": "its session"})
-        await expect_absent("with a trace but no log", store, OTHER_ID)
+        missing = store.append_trace(OTHER_ID, {"before": "its session"})
+        await refused("append_trace of a session that is not there", SessionNotFound, missing)
+        await expect_absent("after a trace that was refused", store, OTHER_ID)
         await store.append(ID, next_record(log[-1].head))
         await store.create_session(OTHER_ID, new_log(1, OTHER_ID))
         await store.append_trace(OTHER_ID, {"after": "its session"})
