@@ -129,6 +129,58 @@ class ScansForPosition(SharedMemoryStore):
         return found
 
 
+class CountsTailFromStart(SharedMemoryStore):
+    """``read_tail`` gives the first records."""
+
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        await super().read_tail(session_id, count)
+        return self._log(session_id)[:count]
+
+
+class TakesAnyCount(SharedMemoryStore):
+    """``read_tail`` takes what slices take."""
+
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        return await super().read_tail(session_id, count) if count >= 0 else self._log(session_id)
+
+
+class ReadsTailUnverified(SharedMemoryStore):
+    """``read_tail`` serves what it finds."""
+
+    def _unverified(self) -> tuple[str, ...]:
+        return ("read_tail",)
+
+
+class ScansForTail(SharedMemoryStore):
+    """``read_tail`` reads the whole log."""
+
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        await self.read_all(session_id)
+        return await super().read_tail(session_id, count)
+
+
+class StampsByLength(SharedMemoryStore):
+    """Its change tokens are the numbers of records: a log that was made anew looks as it did."""
+
+    async def stamps(self) -> dict[SessionId, str]:
+        return {SessionId(name): str(len(self._logs[name])) for name in await super().stamps()}
+
+
+class StampsOnce(SharedMemoryStore):
+    """Keeps the tokens that it gave first."""
+
+    async def stamps(self) -> dict[SessionId, str]:
+        self._given: dict[SessionId, str] = await super().stamps() | getattr(self, "_given", {})
+        return {name: self._given[name] for name in await super().stamps()}
+
+
+class StampsLatest(SharedMemoryStore):
+    """Gives a token for the session that was changed last."""
+
+    async def stamps(self) -> dict[SessionId, str]:
+        return dict(list((await super().stamps()).items())[-1:])
+
+
 BREAKS: dict[type[SharedMemoryStore], set[str]] = {
     CountsBytesWithoutLf: {"position_of_last_record"},
     LagsBehindInPositions: {"position_of_last_record"},
@@ -141,5 +193,12 @@ BREAKS: dict[type[SharedMemoryStore], set[str]] = {
     ServesAnythingBehindPosition: {"damage_behind_position_is_not_served"},
     ScansToPosition: {"cost_of_position"},
     ScansForPosition: {"cost_of_position"},
+    CountsTailFromStart: {"read_tail"},
+    TakesAnyCount: {"read_tail"},
+    ReadsTailUnverified: {"damaged_tail_is_not_served"},
+    ScansForTail: {"cost_of_position"},
+    StampsByLength: {"stamps_tell_changes"},
+    StampsOnce: {"stamps_tell_changes"},
+    StampsLatest: {"stamps_tell_changes"},
 }
 """The checks that must catch each store."""

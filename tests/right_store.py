@@ -147,6 +147,24 @@ class SharedMemoryStore(MemoryStore):
         if self._log(session_id) is not followed:
             raise EntryNotFound(session_id, followed[0].hash)
 
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        records: list[HashedEntry] = []
+        right = await super().read_tail(session_id, count)
+        if not right:
+            return right
+        length = len(self._log(session_id))
+        self._checked_head("read_tail", session_id)
+        check: Callable[[bytes], object] = lambda line: line  # noqa: E731 - of stores that are broken
+        for index in range(length - len(right), length):
+            records.append(self._fetch(session_id, index))
+            if not records[1:] and "read_tail" not in self._unverified():
+                first = parse_record(records[0].line)
+                before = None if first.prev_hash is None else Head(first.seq - 1, first.prev_hash)
+                offset = len(b"".join(record.line + b"\n" for record in self._log(session_id)[:index]))
+                check = LogScanner(SessionId(session_id), head=before, offset=offset).check
+            check(records[-1].line)
+        return records
+
     async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         await anyio.lowlevel.checkpoint()
         for index in range(len(self._log(session_id))):

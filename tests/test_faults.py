@@ -188,6 +188,7 @@ READS: dict[str, Callable[[FileStore], Awaitable[object]]] = {
     "follow": lambda store: take_all(store.follow(ID), 3),
     "append_trace": lambda store: store.append_trace(ID, {"a": 1}),
     "read_position": lambda store: store.read_position(ID),
+    "read_tail": lambda store: store.read_tail(ID, 2),
     "read after a position": read_after_position,
 }
 

@@ -65,6 +65,8 @@ async def every_call(store: Store, log: SessionLog) -> dict[str, SessionLogError
         "read_head": store.read_head(SESSION),
         "read_head_hash": store.read_head_hash(SESSION),
         "read_position": store.read_position(SESSION),
+        "read_tail": store.read_tail(SESSION, 1),
+        "stamps": store.stamps(),
         "delete_session": store.delete_session(SESSION, log.head),
         "list_sessions": store.list_sessions(),
         "exists": store.exists(SESSION),

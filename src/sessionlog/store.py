@@ -137,6 +137,22 @@ class Store(Protocol):
         """
         ...
 
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        """Return the last ``count`` records, all if there are not so many, at the cost of reading these.
+
+        They are verified, linked to each other, and the last one is the head; what stands before them is not looked at.
+        Raises as :meth:`read_all`, and ``ValueError`` for a negative ``count``.
+        """
+        ...
+
+    async def stamps(self) -> dict[SessionId, str]:
+        """Return a change token for each session, without reading the logs.
+
+        If a session's token equals an earlier one, its log is what it was when that was taken; another token says that
+        it may have changed. Take the tokens first and read then: what is appended in between is noticed the next time.
+        """
+        ...
+
     async def delete_session(self, session_id: str, expected: Head | None) -> None:
         """Delete the session and its trace, if its head is ``expected`` (``None``: it holds no record).
 
@@ -167,6 +183,12 @@ def check_session_id(session_id: str) -> SessionId:
     return SessionId(session_id)
 
 
+def check_count(count: int) -> None:
+    """Raise ``ValueError`` unless so many records can be asked for."""
+    if count < 0:
+        raise ValueError(f"{count} records cannot be read: ask for 0 or more")
+
+
 def check_commit(session_id: str, records: Sequence[HashedEntry], *, line_bytes_max: int) -> Head | None:
     """Check that ``records`` may be one commit to ``session_id``; return the head that they must meet.
 
@@ -192,4 +214,4 @@ def check_commit(session_id: str, records: Sequence[HashedEntry], *, line_bytes_
     return None
 
 
-__all__ = ["Store", "check_commit", "check_session_id"]
+__all__ = ["Store", "check_commit", "check_count", "check_session_id"]

@@ -125,6 +125,7 @@ async def test_an_open_trace_that_gets_another_name_is_not_written_to(tmp_path: 
     """A hard link that comes later is noticed at the next line; a trace that was removed is made anew."""
     path = tmp_path / f"{SESSION}.trace.jsonl"
     async with FileStore(tmp_path, "os") as store:
+        await create_session_with_id(store, SESSION, SessionStartState())
         await store.append_trace(SESSION, 1)
         os.link(path, tmp_path / "second")
         with pytest.raises(StoreFailed, match="hard link"):

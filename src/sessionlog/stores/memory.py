@@ -15,7 +15,7 @@ from ..errors import EntryNotFound, HeadConflict, SessionExists, SessionNotFound
 from ..ids import EntryHash, Head, SessionId
 from ..owner import Owner
 from ..record import LINE_BYTES_MAX, HashedEntry, Position
-from ..store import check_commit, check_session_id
+from ..store import check_commit, check_count, check_session_id
 
 
 class MemoryStore:
@@ -95,6 +95,19 @@ class MemoryStore:
         await anyio.lowlevel.checkpoint()
         log = self._log(session_id)
         return Position(log[-1].seq, log[-1].hash, sum(len(record.line) + 1 for record in log)) if log else None
+
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        """Return the last ``count`` records."""
+        await anyio.lowlevel.checkpoint()
+        check_count(count)
+        log = self._log(session_id)
+        return log[max(0, len(log) - count) :]
+
+    async def stamps(self) -> dict[SessionId, str]:
+        """Return a change token for each session: its head, of which every record before it is a part."""
+        await anyio.lowlevel.checkpoint()
+        self._check_open()
+        return {SessionId(name): f"{len(log)}-{log[-1].hash}" if log else "0" for name, log in self._logs.items()}
 
     async def read_raw(self, session_id: str) -> AsyncGenerator[bytes, None]:
         """Stream the log's bytes."""

@@ -15,13 +15,15 @@ import errno
 import logging
 import os
 import re
+import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from ...errors import CorruptLog, Damage, SessionLogError, SessionNotFound, StoreFailed
 from ...ids import SessionId
+from .stamps import is_settled, stamp
 from .system import System
 
 logger: Final = logging.getLogger("sessionlog.stores.file")
@@ -183,24 +185,32 @@ class Layout:
 
     def sessions(self) -> list[SessionId]:
         """Return the ids of all logs, last written first; none if the directory is not there yet."""
+        return [name for _, name in sorted((-status.st_mtime_ns, name) for name, status in self._statuses())]
+
+    def stamps(self) -> dict[SessionId, str]:
+        """Return the change token of each log; one that is unsettled gets a token that no other call returns."""
+        once = f"-{secrets.token_hex(8)}"
+        return {name: stamp(status) + ("" if is_settled(status) else once) for name, status in self._statuses()}
+
+    def _statuses(self) -> Iterator[tuple[SessionId, os.stat_result]]:
+        """Yield each log that is there, and its status."""
         try:
             with os.scandir(self.root) as found:
                 matches = [(entry, _LOG_NAME.match(entry.name)) for entry in found]
         except FileNotFoundError:
-            return []
+            return
         except OSError as error:
             raise store_failed(error, self.root, "cannot list the store") from error
-        dated: list[tuple[int, str]] = []
         for entry, match in matches:
             if match is None:
                 continue
             try:
-                dated.append((-entry.stat(follow_symlinks=False).st_mtime_ns, match[1]))
+                status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone since it was listed
             except OSError as error:
                 raise store_failed(error, Path(entry.path), "cannot read its state") from error
-        return [SessionId(name) for _, name in sorted(dated)]
+            yield SessionId(match[1]), status
 
     def _open_log(self, session_id: str, flags: int) -> tuple[int, os.stat_result]:
         try:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from .system import System
 
 CHUNK_BYTES: Final = 1024 * 1024
-_BLOCK_BYTES: Final = 16 * 1024
+LAST_BYTES: Final = 16 * 1024
 """What is looked for at a log's end is mostly there."""
 
 
@@ -42,7 +42,7 @@ class FoundLf(NamedTuple):
 
 def rfind_lf(system: System, fd: int, start: int, end: int) -> FoundLf | None:
     """Return the last LF before ``end``, not before ``start``; ``None`` if there is none."""
-    block_bytes = _BLOCK_BYTES
+    block_bytes = LAST_BYTES
     while start < end:
         block_start = max(start, end - block_bytes)
         block = read_span(system, fd, block_start, end)

@@ -22,7 +22,7 @@ from ...errors import SessionNotFound, StoreFailed
 from ...ids import EntryHash, Head, SessionId, now_ms
 from ...owner import Owner
 from ...record import LINE_BYTES_MAX, HashedEntry, Position
-from ...store import check_commit, check_session_id
+from ...store import check_commit, check_count, check_session_id
 from . import cancellation
 from .commit import Commit, Deletion, Fate, Request
 from .damage import DamagedPart, find_damaged_part
@@ -34,7 +34,7 @@ from .open_logs import OpenLogs
 from .reading import LogReader, RawReader, settled_status
 from .repairing import Repair, repair_log
 from .system import System
-from .tail import read_tail
+from .tail import last_records, read_tail
 from .trace import Traces
 
 Durability: TypeAlias = Literal["disk", "os"]
@@ -220,6 +220,22 @@ class FileStore:
             return None if log.head is None else Position(log.head.seq, log.head.hash, log.size)
         return await self._system.in_thread(self._read_position_blocking, session_id)
 
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        """Return the last ``count`` records, linked to each other and to the head; reads about twice their bytes."""
+        self._check_usable()
+        check_session_id(session_id)
+        check_count(count)
+        return await self._system.in_thread(self._read_tail_blocking, session_id, count)
+
+    async def stamps(self) -> dict[SessionId, str]:
+        """Return a change token for each session, from its file's status alone; see :mod:`.stamps`.
+
+        The token of a log that was changed in the last two seconds is another one at each call, for the next change
+        could leave the status as it is.
+        """
+        self._check_usable()
+        return await self._system.in_thread(self._layout.stamps)
+
     async def list_sessions(self) -> list[SessionId]:
         """Return the ids of all sessions, last written first; none while the directory is not there."""
         self._check_usable()
@@ -385,6 +401,18 @@ class FileStore:
             tail = read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max)
             self._check_there(fd, session_id)
             return None if tail.head is None else Position(tail.head.seq, tail.head.hash, tail.end)
+        except OSError as error:
+            raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
+        finally:
+            self._layout.close(fd)
+
+    def _read_tail_blocking(self, session_id: str, count: int) -> list[HashedEntry]:
+        fd = self._layout.open_to_read(session_id)
+        try:
+            size = settled_status(self._system, fd).st_size
+            found = last_records(self._system, fd, session_id, size, count, line_bytes_max=self._line_bytes_max)
+            self._check_there(fd, session_id)
+            return found
         except OSError as error:
             raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
         finally:

@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
-from ...chain import BINDING_BYTES_MAX, LogScanner, head_from_ends
+from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session, head_from_ends
+from ...entries import FORMAT
+from ...errors import CorruptLog, Damage
 from ...ids import Head
-from .spans import CHUNK_BYTES, read_span, rfind_lf
+from ...record import HashedEntry, parse_record
+from .spans import CHUNK_BYTES, LAST_BYTES, read_span, rfind_lf
 from .system import System
 
 
@@ -32,6 +35,54 @@ def read_tail(system: System, fd: int, session_id: str, size: int, *, line_bytes
     if head is None:
         head = scan(system, fd, session_id, end, line_bytes_max=line_bytes_max).head
     return Tail(head, end, size)
+
+
+def last_records(
+    system: System, fd: int, session_id: str, size: int, count: int, *, line_bytes_max: int
+) -> list[HashedEntry]:
+    """Return the last ``count`` records of the log open at ``fd``, fewer if there are not so many.
+
+    They are linked to each other, the last of them is the head, and the log's first record binds it to ``session_id``.
+    Reads about twice their bytes. Where a check fails, the log is scanned as for :func:`read_tail`. Raises
+    :class:`CorruptLog`.
+    """
+    last = rfind_lf(system, fd, 0, size)
+    if last is None or count == 0:
+        return []
+    end = last.start + last.at + 1
+    try:
+        lines = _last_lines(system, fd, end, count, line_bytes_max)
+        offset = end - sum(len(line) + 1 for line in lines)
+        first = parse_record(lines[0])
+        if (first.prev_hash is None) is not (first.seq == offset == 0):
+            raise CorruptLog("a first record in the middle", damage=Damage.SEQ, seq=first.seq, offset=offset)
+        if bound_session(system.pread(fd, BINDING_BYTES_MAX, 0)) != (FORMAT, session_id):
+            raise CorruptLog("another log", damage=Damage.WRONG_SESSION, seq=0, offset=0)
+        before = None if first.prev_hash is None else Head(first.seq - 1, first.prev_hash)
+        scanner = LogScanner(session_id, head=before, offset=offset, line_bytes_max=line_bytes_max)
+        return [scanner.check(line) for line in lines]
+    except CorruptLog:
+        scan(system, fd, session_id, end, line_bytes_max=line_bytes_max)  # names the first bad record
+        raise
+
+
+def _last_lines(system: System, fd: int, end: int, count: int, line_bytes_max: int) -> list[bytes]:
+    """Return the last ``count`` lines before ``end``, which is behind an LF; fewer only if there are not so many."""
+    blocks: list[bytes] = []
+    lf_count = unended_bytes = 0
+    start, block_bytes = end, LAST_BYTES
+    while start > 0 and lf_count <= count:
+        wanted = min(block_bytes, start)
+        start -= wanted
+        blocks.append(read_span(system, fd, start, start + wanted))
+        found = blocks[-1].count(b"\n")
+        lf_count += found
+        unended_bytes = 0 if found else unended_bytes + wanted
+        if unended_bytes > line_bytes_max:
+            raise CorruptLog("the line is too long", damage=Damage.LINE_TOO_LONG, seq=0, offset=start)
+        block_bytes = min(block_bytes * 2, CHUNK_BYTES)
+    data = b"".join(reversed(blocks))
+    return data[:-1].split(b"\n")[-count:]
 
 
 def scan(

@@ -192,6 +192,7 @@ def reading_calls(store: Store, session_id: str) -> list[Call]:
         Call("read_head", lambda: store.read_head(session_id)),
         Call("read_head_hash", lambda: store.read_head_hash(session_id)),
         Call("read_position", lambda: store.read_position(session_id)),
+        Call("read_tail", lambda: store.read_tail(session_id, 2)),
         Call("read_raw", lambda: collect(store.read_raw(session_id))),
     ]
 

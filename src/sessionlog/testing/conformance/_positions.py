@@ -172,8 +172,76 @@ async def check_damage_behind_position_is_not_served(make_store: MakeStore, repl
 
 
 @conformance_check
+async def check_read_tail(make_store: MakeStore) -> None:
+    """``read_tail`` gives the last records in order, as many as asked for or as there are, right after each append."""
+    async with make_store() as store:
+        log = new_log(1)
+        await store.create_session(ID, log)
+        for size in (0, 1, 7, 40):
+            more = chain_onto(log[-1].head, size, "caf\u00e9 \u2028")
+            if more:
+                await store.append(ID, *more)
+            log += more
+            for count in (0, 1, 2, len(log) - 1, len(log), len(log) + 3):
+                expected = log[-count:] if count else []
+                expect_records(f"read_tail({count}) of {len(log)}", await store.read_tail(ID, count), expected)
+        log.append(record_of_size(log[-1].head, min(100_000, store.line_bytes_max)))
+        log += chain_onto(log[-1].head, 2)
+        await store.append(ID, *log[-3:])
+        for count in range(1, 6):
+            expect_records(f"read_tail({count}) over a large record", await store.read_tail(ID, count), log[-count:])
+        await refused("read_tail(-1)", ValueError, store.read_tail(ID, -1))
+
+
+@conformance_check
+async def check_damaged_tail_is_not_served(make_store: MakeStore, replace_lines: ReplaceLines) -> None:
+    """Where one of the last records was changed or moved, or none is the head, ``read_tail`` raises CorruptLog."""
+    log = new_log(8)
+    async with make_store() as store:
+        await store.create_session(ID, log)
+    lines = [record.line for record in log]
+    changed = lines[6].replace(b"conformance", b"Conformance")
+    for what, damaged in (
+        ("a record changed", [*lines[:6], changed, lines[7]]),
+        ("a record removed", [*lines[:6], lines[7]]),
+        ("records exchanged", [*lines[:5], lines[6], lines[5], lines[7]]),
+        ("a line that is no record at the end", [*lines, b"{}"]),
+        ("another session's log", [record.line for record in new_log(8, OTHER_ID)]),
+    ):
+        await replace_lines(ID, damaged)
+        async with make_store() as store:
+            await refused(f"read_tail with {what}", CorruptLog, store.read_tail(ID, 4))
+
+
+@conformance_check
+async def check_stamps_tell_changes(make_store: MakeStore) -> None:
+    """There is a token for each session, and after a change of the session none of its earlier tokens comes back."""
+    log = new_log(3)
+    async with make_store() as store:
+        expect("stamps of an empty store", await store.stamps(), {})
+        await store.create_session(ID, log)
+        await store.create_session(OTHER_ID, new_log(2, OTHER_ID))
+        seen: list[str] = []
+        for turn in range(6):
+            stamps = await store.stamps()
+            expect("the sessions that have a token", sorted(stamps), sorted([ID, OTHER_ID]))
+            if stamps[ID] in seen:
+                fail("the token of a session that was changed", expected=f"none of {seen}", found=stamps[ID])
+            seen += [stamps[ID], (await store.stamps())[ID]]
+            if turn == 3:
+                await store.delete_session(ID, log[-1].head)
+                expect("the sessions that have a token", sorted(await store.stamps()), [OTHER_ID])
+                remade = first_record(text="made anew")
+                log = [remade, *chain_onto(remade.head, len(log) - 1)]
+                await store.create_session(ID, log)
+            else:
+                log.append(next_record(log[-1].head))
+                await store.append(ID, log[-1])
+
+
+@conformance_check
 async def check_cost_of_position(make_store: MakeStore, read_cost: ReadCost) -> None:
-    """What ``read_position``, and reading on from a position, read does not grow with the log."""
+    """What ``read_position``, ``read_tail`` and reading on from a position read does not grow with the log."""
 
     async def read_on(store: Store, session_id: str) -> None:
         kept = await store.read_position(session_id)
@@ -189,6 +257,7 @@ async def check_cost_of_position(make_store: MakeStore, read_cost: ReadCost) -> 
         expect_records("what is new", await take(store.follow(session_id, after=kept), 1), [record])
 
     await expect_flat(make_store, read_cost, "read_position", lambda store, name, _: store.read_position(name))
+    await expect_flat(make_store, read_cost, "read_tail", lambda store, name, _: store.read_tail(name, 5))
     await expect_flat(make_store, read_cost, "read(after=…) of the end", lambda store, name, _: read_on(store, name))
     await expect_flat(make_store, read_cost, "read(after=…)", lambda store, name, _: append_and_read_on(store, name))
 
