@@ -18,7 +18,7 @@ import anyio
 import anyio.lowlevel
 
 from ...entries import Extension, encode_entry
-from ...errors import SessionNotFound, StoreFailed
+from ...errors import CorruptLog, SessionNotFound, StoreFailed
 from ...ids import EntryHash, Head, SessionId, now_ms
 from ...owner import Owner
 from ...record import LINE_BYTES_MAX, HashedEntry, Position
@@ -399,7 +399,8 @@ class FileStore:
         try:
             size = settled_status(self._system, fd).st_size
             tail = read_tail(self._system, fd, session_id, size, line_bytes_max=self._line_bytes_max)
-            self._check_there(fd, session_id)
+            if tail.head is None:
+                self._check_there(fd, session_id)
             return None if tail.head is None else Position(tail.head.seq, tail.head.hash, tail.end)
         except OSError as error:
             raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
@@ -411,8 +412,12 @@ class FileStore:
         try:
             size = settled_status(self._system, fd).st_size
             found = last_records(self._system, fd, session_id, size, count, line_bytes_max=self._line_bytes_max)
-            self._check_there(fd, session_id)
+            if not found:
+                self._check_there(fd, session_id)
             return found
+        except CorruptLog:
+            self._check_there(fd, session_id)
+            raise
         except OSError as error:
             raise store_failed(error, self._layout.log_path(session_id), "cannot read the end of the log") from error
         finally:

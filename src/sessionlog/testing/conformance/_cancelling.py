@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
@@ -151,13 +151,16 @@ async def check_cancelled_create(make_store: MakeStore) -> None:
                 break
 
 
+_CHANGING: Final = ("create_session", "append", "delete_session")
+
+
 @conformance_check
 async def check_cancelled_reads(make_store: MakeStore) -> None:
     """Any read or listing may be cancelled at any moment; the next call of any kind works."""
     log = new_log(5)
     async with make_store() as store:
         await store.create_session(ID, log)
-        calls = [call for call in all_calls(store, ID, log) if call.name not in ("create_session", "append")]
+        calls = [call for call in all_calls(store, ID, log) if call.name not in _CHANGING]
         names = {call.name: call.start for call in calls} | {"list_sessions": store.list_sessions}
         for name, start in names.items():
 
