@@ -777,3 +777,29 @@ async def test_calls_are_written_as_given(store: SlowStore, log: SessionLog) -> 
     """Arguments of a tool call are kept to the letter, valid JSON or not."""
     await log.save_delta([ToolCall("c", "n", '{"a": 1, "a"')])
     assert (await restore(store, ID)).history[-1] == ToolCall("c", "n", '{"a": 1, "a"')
+
+
+async def test_position_is_where_the_log_ends(tmp_path: Path) -> None:
+    """A log's position is the store's, after each verb, on a fork too; a log of an unknown end tells none."""
+    async with FileStore(tmp_path, "os") as store:
+        log = await create_session(store, SessionStartState("caf\u00e9"))
+        assert log.position == await store.read_position(log.session_id)
+        kept = log.position
+        await log.save_turn_end(1)
+        await log.save_delta([user_message("one"), user_message("two")])
+        assert log.position == await store.read_position(log.session_id)
+        other = await open_session(store, log.session_id, on_conflict="fork")
+        assert other.position == log.position
+        assert [record.seq async for record in store.read(log.session_id, after=kept)] == [1, 2, 3]
+        await log.save_turn_end(2)
+        await other.save_turn_end(2)
+        assert other.session_id != log.session_id
+        assert other.position == await store.read_position(other.session_id)
+        await other.append_all([TurnEnd(ts=0, turn_count=3), TurnEnd(ts=0, turn_count=4)])
+        assert other.position == await store.read_position(other.session_id)
+        stale = await open_session(store, log.session_id)
+        await log.save_turn_end(3)
+        assert await stale.ensure_head_or_fork(SessionStartState())
+        assert stale.position == await store.read_position(stale.session_id)
+        assert SessionLog(store, log.session_id, log.head).position is None
+        assert SessionLog(store, log.session_id, None, end=0).position is None

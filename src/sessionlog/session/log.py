@@ -24,7 +24,7 @@ from ..entries import (
 from ..errors import HeadConflict, InvalidEntry
 from ..ids import EntryHash, Head, SessionId, new_session_id, now_ms
 from ..items import Item
-from ..record import HashedEntry
+from ..record import HashedEntry, Position
 from ..store import Store
 from .delta import delta_entries
 from .mutex import Mutex
@@ -50,13 +50,19 @@ class SessionLog:
         session_id: str,
         head: Head | None,
         *,
+        end: int | None = None,
         on_conflict: OnConflict = "raise",
         clock: Clock = now_ms,
     ) -> None:
-        """Append to ``session_id`` behind ``head``; nothing is read or checked here, see :func:`open_session`."""
+        """Append to ``session_id`` behind ``head``; nothing is read or checked here, see :func:`open_session`.
+
+        ``end`` is how many bytes the lines up to ``head`` have, for :attr:`position`.
+        """
         self._store = store
         self._session_id = SessionId(session_id)
         self._head = head
+        self._end_at_opening = end
+        self._appended_bytes = 0
         self._on_conflict = on_conflict
         self._clock = clock
         self._line_bytes_max = store.line_bytes_max
@@ -81,6 +87,16 @@ class SessionLog:
         """The hash of :attr:`head`."""
         return None if self._head is None else EntryHash(self._head.hash)
 
+    @property
+    def position(self) -> Position | None:
+        """Where :attr:`head` ends, for ``read(after=…)``; ``None`` before the first record, or if the end is unknown.
+
+        It is known to the logs that the verbs of this package return.
+        """
+        if self._head is None or self._end_at_opening is None:
+            return None
+        return Position(self._head.seq, self._head.hash, self._end_at_opening + self._appended_bytes)
+
     async def append(self, entry: LogEntry) -> EntryHash:
         """Append one entry and return its record's hash. Raises as :meth:`append_all`."""
         head, turn = self._head, self._turn
@@ -93,6 +109,8 @@ class SessionLog:
                 await self._store.append(self._session_id, record)
             except HeadConflict as conflict:
                 record = (await self._resolve(conflict, (entry,)))[0]
+            else:
+                self._appended_bytes += len(record.line) + 1
             self._head = record.head
             return record.hash
         finally:
@@ -207,6 +225,8 @@ class SessionLog:
                 await self._store.append(self._session_id, *records)
             except HeadConflict as conflict:
                 records = await self._resolve(conflict, entries)
+            else:
+                self._appended_bytes += bytes_of(records)
             self._head = records[-1].head
             return records
         finally:
@@ -232,4 +252,10 @@ class SessionLog:
         await self._store.create_session(session_id, records)
         _logger.info("session %s: another writer appended first, going on as %s", self._session_id, session_id)
         self._session_id, self._head = session_id, records[-1].head
+        self._end_at_opening, self._appended_bytes = 0, bytes_of(records)
         return records
+
+
+def bytes_of(records: Iterable[HashedEntry]) -> int:
+    """Return how many bytes the lines of ``records`` have, each with its LF."""
+    return sum(len(record.line) + 1 for record in records)

@@ -12,7 +12,7 @@ from ..ids import new_session_id, now_ms
 from ..items import Item
 from ..state import RestoredState
 from ..store import Store, check_session_id
-from .log import Clock, OnConflict, SessionLog
+from .log import Clock, OnConflict, SessionLog, bytes_of
 from .restoring import restore, state_at
 from .start import SessionStartState, start_entry, start_state
 
@@ -84,8 +84,9 @@ async def open_session(
     store: Store, session_id: str, *, on_conflict: OnConflict = "raise", clock: Clock = now_ms
 ) -> SessionLog:
     """Open a session to append at its present head, without reading it. Raises :class:`SessionNotFound`."""
-    head = await store.read_head(session_id)
-    return SessionLog(store, session_id, head, on_conflict=on_conflict, clock=clock)
+    at = await store.read_position(session_id)
+    head, end = (None, 0) if at is None else (at.head, at.end)
+    return SessionLog(store, session_id, head, end=end, on_conflict=on_conflict, clock=clock)
 
 
 async def fork(
@@ -133,4 +134,5 @@ async def _create(
     start = start_entry(session_id, state, ts=clock(), forked_from=forked_from, compacted_from=compacted_from)
     records = link_all(None, (start,), line_bytes_max=store.line_bytes_max)
     await store.create_session(session_id, records)
-    return SessionLog(store, session_id, records[-1].head, on_conflict=on_conflict, clock=clock)
+    head, end = records[-1].head, bytes_of(records)
+    return SessionLog(store, session_id, head, end=end, on_conflict=on_conflict, clock=clock)
