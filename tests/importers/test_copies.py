@@ -215,3 +215,23 @@ async def without_marks(store: MemoryStore) -> MemoryStore:
                 entry.payload.pop("marks", None)  # type: ignore[union-attr]
         await copy.create_session(session_id, build_chain(entries))
     return copy
+
+
+async def test_a_turn_that_the_whole_file_does_not_have_is_no_news(tmp_path: Path) -> None:
+    """A parent that came late moved a line to another session: what the log began there is left, and noted once."""
+    made = Transcript()
+    made.user("hi")
+    made.calls("c1", "m1")
+    made.result("c1", "out")
+    last = made.says("done", "m2")
+    made.boundary(last)
+    made.summary()
+    by_place = [made.lines[at] for at in (0, 1, 4, 3, 2, 5)]
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in by_place[:4]))
+    store = MemoryStore()
+    await import_file(store, path, growing=True)
+    path.write_bytes(b"".join(line + b"\n" for line in by_place))
+    assert not (await import_file(store, path)).unchanged
+    for _ in range(3):
+        assert (await import_file(store, path)).unchanged

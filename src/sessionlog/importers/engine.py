@@ -124,8 +124,13 @@ class _Import:
         imported_before = len(_settled(ledgers) - self._survey.left_out)  # the writer adds to the ledgers
         writer: Writer | None = None
         unended = not growing and any(ledger.early.turn_open for ledger in ledgers.values())
-        if spawned is not None or unended or self._has_news(result, ledgers, due, source):
-            writer = await self._write(header, result, ledgers, due, source, whole=not growing, spawned=spawned)
+        has_news = spawned is not None or self._has_news(result, ledgers, due, source)
+        if has_news or unended:
+            writer = await self._write(
+                header, result, ledgers, due, source, whole=not growing, spawned=spawned, has_news=has_news
+            )
+            if not writer.records_added:
+                writer = None  # the turn that the log left open is one that the whole file does not have
         self._meter.finish(size)
         return self._report(result, writer, size, imported_before=imported_before)
 
@@ -273,6 +278,7 @@ class _Import:
         *,
         whole: bool,
         spawned: SpawnLinked | None,
+        has_news: bool,
     ) -> Writer:
         listed = ledgers[result.sessions[0].session_id].listed if ledgers else set()
         room = source.bytes + LISTED_FREE_BYTES - sum(map(_listed_bytes, listed))
@@ -304,6 +310,7 @@ class _Import:
             clock=self._clock,
             whole=whole,
             spawned=spawned,
+            news=has_news,
         )
         await self._file.seek(0)
         recheck = Recheck(self._path, self._survey.prefixes, source.bytes)

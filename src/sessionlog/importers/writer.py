@@ -77,10 +77,11 @@ class Writer:
         clock: Callable[[], int],
         whole: bool,
         spawned: SpawnLinked | None,
+        news: bool,
     ) -> None:
         """Write behind what ``ledgers`` say; ``opening_note`` makes the note that opens a session's part.
 
-        ``marks`` are those of the file's objects.
+        ``marks`` are those of the file's objects. ``news``: the main session gets a note even if nothing else is due.
         ``whole``: nobody is still writing the file. ``spawned`` tells which tool call ran the main session's agent.
         """
         self.store = store
@@ -92,6 +93,7 @@ class Writer:
         self.clock = clock
         self.whole = whole
         self.spawned = spawned
+        self._news = news
         self.tells_loops: TellsLoops | None = (
             cast(TellsLoops, self.transcript) if hasattr(self.transcript, "told") else None
         )
@@ -147,7 +149,13 @@ class Writer:
             links[self._main.session.session_id] = self.spawned
         for session_id, writer in self.sessions.items():
             await writer.finish(left=session_id in left, link=links.get(session_id))
-        await self.announce()
+        if self._news or self.records_added:
+            await self.announce()
+
+    @property
+    def records_added(self) -> int:
+        """How many records all sessions got."""
+        return sum(writer.records_added for writer in self.sessions.values())
 
 
 class SessionWriter:
