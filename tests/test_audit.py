@@ -17,6 +17,7 @@ from sessionlog import (
     CorruptLog,
     Damage,
     EntryHash,
+    EntryNotFound,
     Extension,
     Finding,
     HashedEntry,
@@ -145,6 +146,17 @@ async def test_a_log_that_becomes_unreadable_keeps_what_was_read() -> None:
     report = await audit_session(store, ID)
     assert damages(report) == [(Damage.FILE, 2)]
     assert (report.verdict.record_count, report.verdict.valid_bytes) == (2, len(data))
+
+
+async def test_a_log_that_is_made_anew_while_it_is_read_is_no_damage() -> None:
+    """Of two logs, one behind the other, nothing can be said: the check of a store says so, and goes on."""
+    data = forged_log(start(), TURN_END)
+    store = RawStore()
+    store.put(S, [data, EntryNotFound(ID, "0" * 64)])
+    for look in (verify_store, audit_store):
+        reports = [report async for report in look(store)]
+        assert [report.verdict.state for report in reports] == [LogState.UNREADABLE]
+        assert "made anew" in (reports[0].verdict.reason or "")
 
 
 async def test_bytes_that_pass_by_are_no_damage() -> None:

@@ -50,7 +50,7 @@ class SessionExists(SessionLogError):
 
 
 class EntryNotFound(SessionLogError):
-    """The session holds no record with this hash."""
+    """The session holds no record with this hash: it never did, or the log was cut or made anew since."""
 
     def __init__(self, session_id: str, at_hash: str) -> None:
         """Name the session and the hash."""
@@ -69,19 +69,19 @@ class InvalidEntry(SessionLogError):
 
 
 class HeadConflict(SessionLogError):
-    """Another writer appended first; nothing was written.
+    """The log's head is another one than an append or a deletion was made for; nothing was changed.
 
-    Read the log again from ``found`` and append on it, or fork.
+    Another writer appended first, or made the session anew. Read the log again, then append on ``found``, or fork.
     """
 
     def __init__(self, session_id: str, *, expected: "Head | None", found: "Head | None") -> None:
-        """Keep the head that the append was built on and the one that the log has."""
+        """Keep the head that was expected and the one that the log has."""
         self.session_id = session_id
         self.expected = expected
         self.found = found
         super().__init__(
-            f"session {session_id}: the append was made for head {_head_text(expected)}, "
-            f"the log is at {_head_text(found)}; nothing was written: read again and append on it, or fork"
+            f"session {session_id}: the head was expected to be {_head_text(expected)}, "
+            f"the log is at {_head_text(found)}; nothing was changed: read again and append on it, or fork"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from ..chain import LogScanner, LogState, Verdict
-from ..errors import CorruptLog, Damage, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
+from ..errors import CorruptLog, Damage, EntryNotFound, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
 from ..record import HashedEntry
 from ..store import Store
 from ..stores.file import FileStore
@@ -24,7 +24,8 @@ MANY_SESSIONS: Final = 100
 async def verify_session(store: Store, session_id: str) -> Report:
     """Check the bytes of one session's log.
 
-    Raises :class:`SessionNotFound`, :class:`InvalidSessionId`, :class:`StoreFailed`.
+    Raises :class:`SessionNotFound`, :class:`InvalidSessionId`, :class:`StoreFailed`, and :class:`EntryNotFound` if the
+    session was deleted and made anew while it was read.
     """
     reading = await _read(store, session_id, meaning=False)
     return reading.findings.report(reading.verdict)
@@ -213,7 +214,7 @@ async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[str, Eviden
             await _read(store, claim.source_id, meaning=False, evidence=evidence)
         except (SessionNotFound, InvalidSessionId) as error:
             return f"its source is missing: {error}"
-        except StoreFailed as error:
+        except (StoreFailed, EntryNotFound) as error:
             raise StoreFailed(f"its source cannot be read: {error}") from error
     return evidence.fault(claim)
 
@@ -226,6 +227,10 @@ async def _reported(session_id: str, check: Awaitable[Report]) -> Report:
         reason = "the session was listed, but its log is not there any more"
         fault = CorruptLog(reason, damage=Damage.FILE, seq=0, offset=None, session_id=session_id)
         return Findings(session_id).report(LogScanner(session_id).verdict(fault))
+    except EntryNotFound:
+        reason = "the session was deleted and made anew while it was read: check it again"
+        verdict = Verdict(state=LogState.UNREADABLE, record_count=0, valid_bytes=0, reason=reason)
+        return Report(session_id=session_id, verdict=verdict)
     except StoreFailed as error:
         verdict = Verdict(state=LogState.UNREADABLE, record_count=0, valid_bytes=0, reason=str(error))
         return Report(session_id=session_id, verdict=verdict)

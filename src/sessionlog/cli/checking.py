@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 import click
 
 from .. import (
+    EntryNotFound,
     FileStore,
     Finding,
     LogState,
@@ -100,7 +101,7 @@ async def _each(store: FileStore, session_ids: Sequence[SessionId], check: Check
     for session_id in session_ids:
         try:
             yield await check(store, session_id)
-        except StoreFailed as error:
+        except (StoreFailed, EntryNotFound) as error:
             verdict = Verdict(state=LogState.UNREADABLE, record_count=0, valid_bytes=0, reason=str(error))
             yield Report(session_id=session_id, verdict=verdict)
 
