@@ -117,6 +117,16 @@ def test_tail_counts_what_is_left(mixed: Cli) -> None:
     assert seqs(mixed, "tail", "mixed", "-n", "99", "--kind", "user_input") == list(range(1, 31, 3))
 
 
+def test_tail_reads_the_end_alone(mixed: Cli) -> None:
+    """What stands before the last records is not looked at; where they are asked for, damage there is told."""
+    path = mixed.store / "mixed.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"ask 5", b"ASK 5"))
+    for count in (0, 1, 10, 14):
+        assert seqs(mixed, "tail", "mixed", "-n", str(count)) == list(range(31 - count, 31))
+    for count in (15, 30, 31, 99):
+        assert mixed("tail", "mixed", "-n", str(count)).status == 1
+
+
 def test_tail_follows_what_is_chosen(mixed: Cli) -> None:
     """Also a kind that has not come yet: it is told, and waited for."""
     kinds = ("--kind", "user_input", "--kind", "new_kind")

@@ -136,7 +136,7 @@ async def tail(
     """Show a session's last records.
 
     With -f, those that come as well, as they come. Where --kind, --not-kind or --seq narrow it, COUNT is of the records
-    that are left.
+    that are left. Else only these are read and verified, however long the log is: "sessionlog verify" checks all of it.
     """
     selection = make_selection(seqs, kinds, other_than)
     async with app.open_store() as store:

@@ -9,13 +9,15 @@ from typing import Any, Final, TypeVar, get_args
 
 import click
 
-from .. import HashedEntry, LogEntry, SessionId, Store, UnknownEntry, entry_kind
+from .. import HashedEntry, LogEntry, Position, SessionId, Store, UnknownEntry, entry_kind
 from .text import safe
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
 KINDS: Final = tuple(str(one.__struct_config__.tag) for one in get_args(LogEntry) if one is not UnknownEntry)
 """The kinds that this version knows."""
+TAIL_RECORDS_MAX: Final = 1000
+"""More records are not looked for from the log's end, where they are held at once, but streamed."""
 _SEQS: Final = re.compile(r"(?P<first>[0-9]{1,18})?(?P<range>\.\.)?(?P<last>[0-9]{1,18})?", re.ASCII)
 
 
@@ -80,13 +82,16 @@ class Selection:
                 if self.seqs.last is not None and record.seq >= self.seqs.last:
                     return
 
-    async def before_last(self, store: Store, session_id: SessionId, count: int) -> int | None:
+    async def before_last(self, store: Store, session_id: SessionId, count: int) -> int | Position | None:
         """Return the position behind which the last ``count`` records stand that are wanted; ``None``: the start."""
-        head = await store.read_head(session_id)
-        if head is None:
+        last = await store.read_position(session_id)
+        if last is None:
             return None
+        head = last.head
+        if self.is_all and head.seq >= count:
+            return await _before_tail(store, session_id, last, count) or head.seq - count
         if self.is_all:
-            return head.seq - count if head.seq >= count else None
+            return None
         wanted: deque[int] = deque(maxlen=count)
         async for record in self.filter(store.read(session_id, after=self.seqs.after)):
             wanted.append(record.seq)
@@ -108,6 +113,20 @@ class Selection:
             return None
         names = ", ".join((*KINDS, *sorted(seen - set(KINDS))))
         return f"{session_id} has no record of kind {min(strangers - seen)}; the kinds are {names}"
+
+
+async def _before_tail(store: Store, session_id: SessionId, last: Position, count: int) -> Position | None:
+    """Return where the last ``count`` records up to ``last`` begin, found from the log's end.
+
+    ``None`` if they are too many to hold, or another writer came in between.
+    """
+    if count == 0:
+        return last
+    records = await store.read_tail(session_id, count) if count <= TAIL_RECORDS_MAX else []
+    if not records or records[-1].head != last.head or records[0].prev_hash is None:
+        return None
+    start = last.end - sum(len(record.line) + 1 for record in records)
+    return Position(records[0].seq - 1, records[0].prev_hash, start)
 
 
 def selection_options(command: AnyCommand) -> AnyCommand:
