@@ -286,3 +286,18 @@ def replace(path: Path, data: bytes, how: str) -> None:
             path.write_bytes(data)
         for other in kept:
             os.unlink(other)
+
+
+async def test_a_token_holds_once_the_file_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that was changed a moment ago has another token at each look; later, the same until it changes."""
+    path = tmp_path / f"{SESSION}.jsonl"
+    path.write_bytes(as_bytes(new_log(5, "one")))
+    async with FileStore(tmp_path, "os") as store:
+        monkeypatch.setattr(stamps_module, "SETTLING_S", float("inf"))
+        unsettled = [await store.stamps() for _ in range(2)]
+        monkeypatch.setattr(stamps_module, "SETTLING_S", float("-inf"))
+        settled = [await store.stamps() for _ in range(2)]
+        assert settled[0] == settled[1]
+        assert len({tokens[SESSION] for tokens in (*unsettled, settled[0])}) == 3
+        replace(path, as_bytes(new_log(5, "two")), "renamed over")
+        assert await store.stamps() != settled[0]
