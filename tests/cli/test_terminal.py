@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "fork": ("fork", SESSION, "--at", "3"),
     "graph": ("graph",),
     "import": ("import", "transcripts"),
-    "label": ("label", SESSION),
+    "label": ("label", SESSION, "team=x"),
     "list": ("list",),
     "log": ("log", SESSION),
     "loops": ("loops", SESSION),
