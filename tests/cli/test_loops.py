@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from sessionlog import FileStore
-from sessionlog.cli.loop_sums import sum_loop
+from sessionlog.cli.loop_sums import model_name, sum_loop
 from sessionlog.cli.loop_tree import BRANCH_CHARS_MAX
 from sessionlog.cli.loops import NAME_CHARS_MAX
 from sessionlog.loops import (
@@ -176,15 +176,15 @@ def rates(tmp_path: Path) -> str:
 DRAWN = """\
 TURNS      IN     OUT  SESSION AND LOOPS
     4    3.1k     139  lighthouse  agent keeper, 6 loops
-    1    2.0k     120  ├─ main.0  completed  beam-1
+    1    2.0k     120  ├─ main.0  completed  beam-1  Which lamps are out?
     1    4.0k      90  │  └─ gallery  by inspect, agent inspector, 1 loop
-    1    4.0k      90  │     └─ main.0  completed  beam-2
-    2    1.0k      10  ├─ main.1  continues, completed  beam-1
+    1    4.0k      90  │     └─ main.0  completed  beam-2  Which lamps are out?
+    2    1.0k      10  ├─ main.1  continues, completed  beam-1  Which lamps are out?
     0      70       1  ├─ parallel group of 2
     0      10       1  │  ├─ a.0  branch "calm", completed  beam-1
     0      20       2  │  └─ b.0  branch "storm", completed, selected  beam-2
     0       0       0  ├─ main.2  rerun "again", rejected  beam-1  no lamps
-    1       5       5  └─ main.3  compaction, aborted  beam-1
+    1       5       5  └─ main.3  compaction, aborted  beam-1  Which lamps are out?
     5    7.1k     229  all 2 sessions
 """
 
@@ -201,7 +201,7 @@ def test_a_spawned_session_says_who_ran_it(lighthouse: Cli) -> None:
     ran = lighthouse("loops", "gallery")
     assert ran.lines[1:] == [
         "    1    4.0k      90  gallery  by inspect in lighthouse.main.0, agent inspector, 1 loop",
-        "    1    4.0k      90  └─ main.0  completed  beam-2",
+        "    1    4.0k      90  └─ main.0  completed  beam-2  Which lamps are out?",
     ]
 
 
@@ -250,7 +250,7 @@ def test_a_file_of_rates_that_is_not_there_is_told(lighthouse: Cli) -> None:
 def test_full_draws_the_turns(lighthouse: Cli) -> None:
     lines = lighthouse("loops", "gallery", "--full").lines
     margin = " " * 23
-    assert lines[2].endswith("└─ gallery.main.0  completed  beam-2")
+    assert lines[2].endswith("└─ gallery.main.0  completed  beam-2  Which lamps are out?")
     assert lines[3:] == [
         f"{margin}   │  from 2026-03-01 12:00:02, 1.0 s, agent inspector, provider coast",
         f"{margin}   └─ turn 0  user, 1.5 s, 0 in, 0 out",
@@ -568,7 +568,7 @@ def test_a_terminal_gets_colours_and_lines_that_fit(hostile: Cli, lighthouse: Cl
 
 def test_an_output_that_knows_ascii_only_gets_plain_branches(lighthouse: Cli) -> None:
     ran = lighthouse.process("loops", "gallery", env=environment(PYTHONIOENCODING="ascii"))
-    assert ran.lines[2].endswith("`- main.0  completed  beam-2")
+    assert ran.lines[2].endswith("`- main.0  completed  beam-2  Which lamps are out?")
 
 
 # --- Tokens and their models
@@ -613,3 +613,8 @@ def loop_of(usage: Usage, *turns: tuple[str, Usage], model: str | None = "m") ->
 def test_tokens_go_to_the_model_that_the_log_names(loop: LoopRecord, by_model: dict[str | None, int]) -> None:
     """The loop's end says how many; its turns say whose; what they do not say is nobody's, never a guess."""
     assert {model: tokens.input_total for model, tokens in sum_loop(loop).by_model.items()} == by_model
+
+
+def test_what_a_tool_made_up_is_no_model() -> None:
+    """Nor is an empty name one; what a model is called stays."""
+    assert [model_name(name) for name in ("<synthetic>", "", "beam-1", "<odd")] == [None, None, "beam-1", "<odd"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..loops import AssistantMessage, LoopRecord, ParallelGroupRecord, Session, Usage
+from ..loops import AssistantMessage, LoopRecord, MessageEnd, ParallelGroupRecord, Session, Text, Usage, UserMessage
 from ..queries import Cost, Rates, Tokens, price
 
 TokensByModel: TypeAlias = dict[str | None, Tokens]
@@ -61,17 +61,33 @@ def sum_loop(loop: LoopRecord) -> Sums:
     Where its turns ran on several models, what the loop used beyond them has no model. Where its turns used more than
     the loop, nothing has: they do not tell then how it divides.
     """
-    of_loop = (loop.config.model if loop.config is not None else "") or None
+    of_loop = model_name(loop.config.model) if loop.config is not None else None
     by_model: TokensByModel = {}
     in_turns = Usage()
     for turn in loop.turns:
         message = turn.output_message
-        model = (message.model if isinstance(message, AssistantMessage) else "") or of_loop
+        model = (model_name(message.model) if isinstance(message, AssistantMessage) else None) or of_loop
         by_model.setdefault(model, Tokens()).add(_tokens(turn.usage, requests=1))
         in_turns += turn.usage
     if loop.usage != Usage():
         by_model = _divide(loop, by_model, in_turns, of_loop=of_loop)
     return Sums(loop.turn_count, by_model)
+
+
+def prompt_of(loop: LoopRecord) -> str:
+    """Return what the user said that began the loop; empty where that is not known."""
+    if loop.turns:
+        told = loop.turns[0].input_messages
+    else:
+        told = [item.event.message for item in loop.events if isinstance(item.event, MessageEnd)]
+    said = [one for one in told if isinstance(one, UserMessage)]
+    # what a tool puts in before, such as its notes on the surroundings, comes first: the last one is the prompt
+    return "\n".join(part.text for part in said[-1].content if isinstance(part, Text)) if said else ""
+
+
+def model_name(model: str) -> str | None:
+    """Return the model that a name stands for; ``None`` for none, and for what a tool made up, as ``<synthetic>``."""
+    return None if not model or (model.startswith("<") and model.endswith(">")) else model
 
 
 def _divide(loop: LoopRecord, by_model: TokensByModel, in_turns: Usage, *, of_loop: str | None) -> TokensByModel:

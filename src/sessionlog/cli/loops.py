@@ -20,6 +20,7 @@ from .completion import complete_session
 from .lookup import find_session
 from .output import Segment
 from .rates import cost_fields, read_rates, tell_gaps
+from .short_ids import ShownId
 from .text import compact, counted, duration, one_line, utc
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 NAME_CHARS_MAX: Final = 48
 """Ids and other names of a log are cut here, but for ids with ``--full``."""
 _REASON_CHARS_MAX: Final = 120
+_PROMPT_CHARS_MAX: Final = 120
 _PLAIN_NAME: Final = re.compile(r"[^\s\"',()]+")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -58,8 +60,8 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
     """Draw a session's loops and sub-agents.
 
     A loop is one run of an agent. What alone goes on from it stands under it on the same level; what goes on in several
-    ways, and the sessions that its tool calls ran, stand below it. With their turns, tokens, status and model, and with
-    --rates the cost. Tokens that have no rate are not in the cost, and are told.
+    ways, and the sessions that its tool calls ran, stand below it. With their turns, tokens, status, model, the prompt
+    that began each, and with --rates the cost. Tokens that have no rate are not in the cost, and are told.
     """
     from ..loops import load_session, load_spawned  # noqa: PLC0415 - `list` need not wait for it
     from .loop_sums import add_up, sum_session  # noqa: PLC0415
@@ -68,6 +70,7 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
     sessions: list[Session] = []
     fault: SessionLogError | None = None
     async with app.open_store() as store:
+        shown = await app.shown_ids(store)
         sessions.append(await load_session(store, await find_session(store, session)))
         try:
             sessions += await load_spawned(store, sessions[0])
@@ -77,7 +80,7 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
         for one in sessions:
             await app.out.object(session_object(one, rates, full=full))
     elif sessions[0].loops:
-        await _Printer(app, rates, full=full).print_tree(
+        await _Printer(app, rates, shown, full=full).print_tree(
             sessions, absent="not in this store" if not fault else "not read"
         )
     else:
@@ -103,14 +106,14 @@ def session_object(session: "Session", rates: "Rates | None", *, full: bool) -> 
 
 def _loop_object(loop: "LoopRecord", depth: int, rates: "Rates | None", *, full: bool) -> dict[str, object]:
     from ..loops import loop_to_json  # noqa: PLC0415
-    from .loop_sums import sum_loop  # noqa: PLC0415
+    from .loop_sums import prompt_of, sum_loop  # noqa: PLC0415
 
     outline = loop if full else structs.replace(loop, messages=[], turns=[], events=[])
     members: dict[str, object] = loop_to_json(outline)
     if not full:
         for name in ("messages", "turns", "events"):
             del members[name]
-    return {"depth": depth, **members, **_sums_object(sum_loop(loop), rates)}
+    return {"depth": depth, "prompt": prompt_of(loop) or None, **members, **_sums_object(sum_loop(loop), rates)}
 
 
 def _sums_object(sums: "Sums", rates: "Rates | None") -> dict[str, object]:
@@ -125,8 +128,9 @@ def _sums_object(sums: "Sums", rates: "Rates | None") -> dict[str, object]:
 class _Printer:
     """Prints the rows of one drawing: what it adds up to on the left, the tree on the right."""
 
-    def __init__(self, app: App, rates: "Rates | None", *, full: bool) -> None:
+    def __init__(self, app: App, rates: "Rates | None", shown: ShownId, *, full: bool) -> None:
         self._app = app
+        self._shown = shown
         self._rates = rates
         self._full = full
 
@@ -164,7 +168,11 @@ class _Printer:
             case loop_tree.SessionNode(session, ref):
                 return loop_sums.sum_session(session), self._session_words(session, ref)
             case loop_tree.RefNode(ref, where):
-                return None, [(self._name(ref.child_session_id), "cyan"), self._caller(ref), (f", {where}", "yellow")]
+                return None, [
+                    (self._session_name(ref.child_session_id), "cyan"),
+                    self._caller(ref),
+                    (f", {where}", "yellow"),
+                ]
             case loop_tree.GroupNode(_, group, _, is_first):
                 return loop_sums.sum_evaluation(group) if is_first else None, self._group_words(node)
             case loop_tree.LoopNode(session, loop):
@@ -185,7 +193,7 @@ class _Printer:
             caller = f"  {how} {tool}{self._name(spawned.parent_loop_id)}"
         agent = f"agent {self._name(session.agent_id)}, " if session.agent_id else ""
         words = f"{', ' if caller else '  '}{agent}{counted(len(session.loops), 'loop')}"
-        return [(self._name(session.session_id), "bold cyan"), (caller, "yellow"), words]
+        return [(self._session_name(session.session_id), "bold cyan"), (caller, "yellow"), words]
 
     def _group_words(self, node: "GroupNode") -> list[Segment]:
         group = node.group
@@ -195,6 +203,8 @@ class _Printer:
         return [(words, "magenta")]
 
     def _loop_words(self, session: "Session", loop: "LoopRecord") -> list[Segment]:
+        from . import loop_sums  # noqa: PLC0415
+
         words: list[Segment] = [(self._loop_name(session, loop.loop_id), "cyan"), "  "]
         came = self._came(session, loop)
         if came:
@@ -202,11 +212,16 @@ class _Printer:
         words.append((loop.status, _STATUS_STYLES.get(loop.status, "")))
         if loop.parallel_group is not None and loop.parallel_group.is_selected:
             words.append((", selected", "bold green"))
-        if loop.config is not None and loop.config.model:
-            words.append((f"  {self._name(loop.config.model)}", "dim"))
+        model = None if loop.config is None else loop_sums.model_name(loop.config.model)
+        if model is not None:
+            words.append((f"  {self._name(model)}", "dim"))
         if loop.rejection:
             words.append(f"  {one_line(loop.rejection, chars_max=_REASON_CHARS_MAX)}")
-        return words
+        prompt = one_line(loop_sums.prompt_of(loop), chars_max=_PROMPT_CHARS_MAX)
+        return [*words, f"  {prompt}"] if prompt else words
+
+    def _session_name(self, session_id: str) -> str:
+        return self._name(self._shown(session_id))
 
     def _came(self, session: "Session", loop: "LoopRecord") -> str:
         """Return how a loop came from its parent, which is named where it is not drawn above."""

@@ -71,7 +71,7 @@ def told_by(line: Line, value: dict[str, Any], *, ts: int) -> Told | None:
 def _answer(line: Line, blocks: list[Block], value: dict[str, Any], *, ts: int) -> AssistantMessage:
     said = line.message
     assert said is not None  # noqa: S101 - it has an id
-    model = said.model or ""
+    model = "" if said.model in (None, SYNTHETIC_MODEL) else said.model or ""
     content = _contents(blocks)
     failed = value.get("isApiErrorMessage") is True
     stop = _STOP_REASONS.get(said.stop_reason) if isinstance(said.stop_reason, str) else None
@@ -85,7 +85,7 @@ def _answer(line: Line, blocks: list[Block], value: dict[str, Any], *, ts: int) 
         ts,
         stop_reason=StopReason.ERROR if failed else stop,
         model=model,
-        provider="" if model in ("", SYNTHETIC_MODEL) else PROVIDER,
+        provider=PROVIDER if model else "",
         usage=Usage() if said.usage is None else _usage(usage_tokens(said.usage)),
         error_message="".join(piece.text for piece in content if isinstance(piece, Text)) if failed else None,
         node_id=line.uuid,
