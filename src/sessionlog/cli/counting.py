@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from .files import replacing
 from .lookup import find_sessions
 from .output import Refused
 from .rates import cost_fields, read_rates, tell_gaps
-from .short_ids import ShownId
+from .short_ids import ShortIds, ShownId
 from .text import compact, counted, duration, one_line, safe, size
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ async def stats(
     rates = None if rates_file is None else await read_rates(rates_file)
     async with app.open_store() as store, AsyncExitStack() as stack:
         shown = await app.shown_ids(store)
-        session_ids = await find_sessions(store, sessions) if sessions else await store.list_sessions()
+        known = await store.list_sessions()
+        session_ids = await find_sessions(store, sessions) if sessions else known
         table = None if parquet is None else await _open_parquet(stack, parquet)
         tallies, status = await _count(app, store, session_ids, table, keep_requests=plot is not None)
     await _print_all(app, [tally.stats for tally in tallies], rates, shown)
     if plot is not None:
-        await _plot(plot, tallies)
+        await _plot(plot, tallies, known)
     for path in (parquet, plot):
         if path is not None:
             await app.out.note(f"wrote {path}")
@@ -113,11 +115,12 @@ async def _count(
     return tallies, status
 
 
-async def _plot(path: Path, tallies: "Sequence[Tally]") -> None:
+async def _plot(path: Path, tallies: "Sequence[Tally]", session_ids: Sequence[SessionId]) -> None:
     from .plots import draw  # noqa: PLC0415 - an extra, and slow to load
 
     async with replacing(path) as temporary:
-        await anyio.to_thread.run_sync(draw, temporary, path.suffix.lower().lstrip("."), tallies)
+        format_ = path.suffix.lower().lstrip(".")
+        await anyio.to_thread.run_sync(partial(draw, temporary, format_, tallies, shown=ShortIds(session_ids)))
 
 
 async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rates | None", shown: ShownId) -> None:

@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from .short_ids import ShownId
 from .text import duration, one_line, safe
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SESSIONS_MAX: Final = 8
 """So many sessions, those with most requests, have a line of their own."""
 TOOLS_MAX: Final = 12
+TURNS_SHOWN_MIN: Final = 8
+"""There is room for so many turns at least: the bar of a single one is not as wide as the page."""
 _NAME_CHARS_MAX: Final = 28
 _SETTINGS: Final[Any] = {
     "svg.hashsalt": "sessionlog",
@@ -38,30 +41,35 @@ _LAYERS: Final = (
 )
 
 
-def draw(path: Path, format_: str, tallies: "Sequence[Tally]") -> None:
-    """Draw the plots of sessions, counted with their requests, into ``path`` as ``svg`` or ``png``."""
+def draw(path: Path, format_: str, tallies: "Sequence[Tally]", *, shown: ShownId) -> None:
+    """Draw the plots of sessions, counted with their requests, into ``path`` as ``svg`` or ``png``.
+
+    Sessions are called as they are ``shown``.
+    """
     with rc_context(_SETTINGS):
         tools = _tools(tallies)
         figure = Figure(figsize=(9, 7.5 + 0.28 * len(tools)), layout="constrained")
         axes = figure.subplots(3, 1, height_ratios=(3, 3, 0.8 + 0.28 * len(tools)))
-        _draw_context(axes[0], tallies)
+        _draw_context(axes[0], tallies, shown)
         _draw_tokens(axes[1], tallies)
         _draw_tools(axes[2], tools)
         metadata = {"Date": None} if format_ == "svg" else None
         figure.savefig(path, format=format_, dpi=120, metadata=metadata)
 
 
-def _draw_context(axes: "Axes", tallies: "Sequence[Tally]") -> None:
+def _draw_context(axes: "Axes", tallies: "Sequence[Tally]", shown: ShownId) -> None:
     axes.set_title("Context size", loc="left")
     axes.set_xlabel("model request")
     axes.set_ylabel("tokens in the prompt")
     with_requests = sorted((tally for tally in tallies if tally.requests), key=lambda tally: -len(tally.requests))
     for tally in with_requests[:SESSIONS_MAX]:
         sizes = [float(request.tokens.input_total) for request in tally.requests]
-        axes.plot(range(1, len(sizes) + 1), sizes, label=_name(tally.stats.session_id or ""), marker=_marker(sizes))
+        axes.plot(
+            range(1, len(sizes) + 1), sizes, label=_name(shown(tally.stats.session_id or "")), marker=_marker(sizes)
+        )
     left = len(with_requests) - SESSIONS_MAX
     if with_requests:
-        axes.legend(title=f"and {left} more, not drawn" if left > 0 else None, fontsize="small", frameon=False)
+        _legend(axes, title=f"and {left} more, not drawn" if left > 0 else None)
     _scale(axes, empty=not with_requests)
 
 
@@ -81,8 +89,16 @@ def _draw_tokens(axes: "Axes", tallies: "Sequence[Tally]") -> None:
         axes.bar(turns, heights, bottom=bottom, label=label, color=colour)
         bottom = [one + other for one, other in zip(bottom, heights, strict=True)]
     if turns:
-        axes.legend(fontsize="small", frameon=False)
+        axes.set_xlim(0.4, max(TURNS_SHOWN_MIN, turns[-1]) + 0.6)
+        _legend(axes)
     _scale(axes, empty=not turns)
+
+
+def _legend(axes: "Axes", *, title: str | None = None) -> None:
+    """Put the legend beside the plot, where it hides nothing."""
+    axes.legend(
+        title=title, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize="small", frameon=False
+    )
 
 
 def _tools(tallies: "Sequence[Tally]") -> "list[tuple[str, ToolUse]]":
@@ -104,14 +120,22 @@ def _tools(tallies: "Sequence[Tally]") -> "list[tuple[str, ToolUse]]":
 
 def _draw_tools(axes: "Axes", tools: "Sequence[tuple[str, ToolUse]]") -> None:
     axes.set_title("Time by tool, from call to result", loc="left")
-    axes.set_xlabel("seconds")
+    unit, unit_ms = _time_unit(max((use.time_ms for _, use in tools), default=0))
+    axes.set_xlabel(unit)
     places = range(len(tools))
-    bars = axes.barh(places, [use.time_ms / 1000 for _, use in tools], color="#4292c6")
+    bars = axes.barh(places, [use.time_ms / unit_ms for _, use in tools], color="#4292c6")
     axes.set_yticks(places, [_name(name) for name, _ in tools])
     axes.bar_label(bars, [f" {duration(use.time_ms)}, {use.timed}x" for _, use in tools], fontsize="small")
     axes.margins(x=0.2)
     if not tools:
         _say_empty(axes)
+
+
+def _time_unit(longest_ms: int) -> tuple[str, int]:
+    """Return the unit in which people would tell so long a time, and its milliseconds."""
+    if longest_ms < 2 * 60_000:
+        return "seconds", 1000
+    return ("minutes", 60_000) if longest_ms < 2 * 3_600_000 else ("hours", 3_600_000)
 
 
 def _scale(axes: "Axes", *, empty: bool) -> None:
@@ -131,6 +155,5 @@ def _marker(values: Sequence[Any]) -> str:
 
 
 def _name(text: str) -> str:
-    """Return a name in few characters: the end of a long one stays, since ids of one origin begin alike."""
-    name = one_line(safe(text), chars_max=1000) or "(no call)"
-    return name if len(name) <= _NAME_CHARS_MAX else f"{name[:10]}…{name[11 - _NAME_CHARS_MAX :]}"
+    """Return a name in few characters."""
+    return one_line(safe(text), chars_max=_NAME_CHARS_MAX) or "(no call)"
