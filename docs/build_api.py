@@ -28,6 +28,7 @@ FORMAT_PAGE = ROOT / "docs" / "format.md"
 FACADE = "sessionlog"
 MODULES = (
     "sessionlog.audit",
+    "sessionlog.catalog",
     "sessionlog.chain",
     "sessionlog.loops",
     "sessionlog.queries",
@@ -55,6 +56,7 @@ SECTIONS = {
     "Audits": ("sessionlog.audit",),
     "Loops": ("sessionlog.loops",),
     "Search, statistics, differences": ("sessionlog.queries",),
+    "The catalog": ("sessionlog.catalog",),
     "Exporting": ("sessionlog.exporters",),
     "Errors": ("sessionlog.errors",),
     "Entries": ("sessionlog.entries",),

@@ -10,11 +10,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from ..entries import (
     AssistantItems,
     ConfigChanged,
     Extension,
     HookInjectedItems,
+    LabelsChanged,
     LlmUsage,
     LogEntry,
     SessionStart,
@@ -83,9 +86,9 @@ class SessionStats:
     """What one session's log holds, or several (then without ``session_id`` and ``…_ts``).
 
     ``turns`` are those that the log says ended or, where it never says so (``turns_ended`` is 0), the user's inputs.
-    Times are unix milliseconds of what happened in the session, ``None`` where nothing did; the session's start and
-    applications' own records, which an importer writes long afterwards, do not count. ``wall_ms`` is from the earliest
-    to the latest, pauses included.
+    Times are unix milliseconds of what happened in the session, ``None`` where nothing did; the session's start, its
+    labels and applications' own records, which may be written long afterwards, do not count. ``wall_ms`` is from the
+    earliest to the latest, pauses included.
     """
 
     session_id: str | None = None
@@ -118,6 +121,15 @@ class SessionStats:
         return total
 
 
+class _Frozen(msgspec.Struct, array_like=True):
+    """A tally, to be kept."""
+
+    stats: SessionStats
+    model: str | None
+    inputs: int
+    waiting: dict[str, list[tuple[str, int | None]]]
+
+
 class Tally:
     """Counts the records of one log, which it must be given in order."""
 
@@ -136,12 +148,26 @@ class Tally:
         stats.records += 1
         stats.record_bytes += len(record.line) + 1
         stats.kinds[entry_kind(entry)] += 1
-        if not isinstance(entry, SessionStart | Extension | UnknownEntry):
+        if not isinstance(entry, SessionStart | Extension | LabelsChanged | UnknownEntry):
             stats.first_ts = entry.ts if stats.first_ts is None else min(stats.first_ts, entry.ts)
             stats.last_ts = entry.ts if stats.last_ts is None else max(stats.last_ts, entry.ts)
             stats.wall_ms = stats.last_ts - stats.first_ts
         self._take_entry(entry)
         stats.turns = stats.turns_ended or stats.kinds["user_input"]
+
+    def freeze(self) -> bytes:
+        """Return all that :meth:`thaw` needs to go on counting; without :attr:`requests`."""
+        waiting = {call_id: list(calls) for call_id, calls in self._open.items()}
+        return msgspec.msgpack.encode(_Frozen(self.stats, self._model, self._inputs, waiting))
+
+    @classmethod
+    def thaw(cls, frozen: bytes) -> "Tally":
+        """Return the tally that :meth:`freeze` kept. Raises ``ValueError`` for what is none."""
+        kept = msgspec.msgpack.decode(frozen, type=_Frozen, dec_hook=lambda _, counts: Counter(counts))
+        tally = cls(kept.stats.session_id or "")
+        tally.stats, tally._model, tally._inputs = kept.stats, kept.model, kept.inputs
+        tally._open = {call_id: deque(calls) for call_id, calls in kept.waiting.items()}
+        return tally
 
     def _take_entry(self, entry: LogEntry) -> None:
         match entry:
@@ -163,9 +189,7 @@ class Tally:
                 pass
 
     def _take_usage(self, entry: LlmUsage) -> None:
-        tokens = Tokens(
-            1, entry.input_total_tokens, entry.cache_read_tokens, entry.cache_write_tokens, entry.output_tokens
-        )
+        tokens = tokens_of(entry)
         self.stats.models.setdefault(self._model, Tokens()).add(tokens)
         if self._keep_requests:
             turn = self.stats.turns_ended + 1 if self.stats.turns_ended else max(1, self._inputs)
@@ -202,6 +226,11 @@ class Tally:
     def _use(self, name: str) -> ToolUse:
         """Return the counts of the tool ``name``; the empty name is for results that no call asked for."""
         return self.stats.tools.setdefault(name, ToolUse())
+
+
+def tokens_of(usage: LlmUsage) -> Tokens:
+    """Return the tokens of one model request."""
+    return Tokens(1, usage.input_total_tokens, usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens)
 
 
 async def session_stats(store: Store, session_id: str, *, keep_requests: bool = False) -> Tally:

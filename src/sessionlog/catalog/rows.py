@@ -1,0 +1,219 @@
+"""What the catalog knows of a session: one row, folded from its log and kept, so that only what is new is read.
+
+    RowFold.thaw(fold.freeze()) goes on where ``fold`` ended, for every prefix of a log
+
+Times are unix milliseconds of the conversation, never of an import; nothing here is authoritative.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from ..entries import (
+    AgentEventEntry,
+    ConfigChanged,
+    Extension,
+    LabelsChanged,
+    LlmUsage,
+    LogEntry,
+    SessionOrigin,
+    SessionStart,
+    UserInput,
+)
+from ..ids import Head
+from ..items import Message
+from ..queries import SessionStats, Tally, Tokens
+from ..queries.stats import tokens_of
+from ..record import HashedEntry
+from ..state import merge_labels
+
+SessionKind: TypeAlias = Literal["main", "fork", "compaction", "agent"]
+"""How a session came to be: by itself, from a record of another, as its summary, or run by a tool call of another."""
+
+FIRST_WORDS_CHARS_MAX: Final = 200
+_IMPORT_DOMAIN: Final = "import"
+
+
+_SAID: Final = (
+    *("title", "labels", "project", "agent", "version", "kind"),
+    *("origin", "parent", "first_words", "head"),
+)
+"""The members of a row that are said, not counted."""
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One session, as the catalog has it.
+
+    ``project`` is the directory that the agent worked in, ``agent`` the program, such as ``claude-code``. ``origin`` is
+    where a fork or a compaction was taken from, ``parent`` the session whose tool call ran this one. ``models`` holds
+    the tokens of each model; ``None`` where the log names none. ``fault`` says why the log could not be read to its
+    end: the row is then of what stands before that.
+    """
+
+    session_id: str
+    title: str | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    project: str | None = None
+    agent: str | None = None
+    version: str | None = None
+    kind: SessionKind = "main"
+    origin: SessionOrigin | None = None
+    parent: str | None = None
+    first_ts: int | None = None
+    last_ts: int | None = None
+    first_words: str = ""
+    turns: int = 0
+    tool_calls: int = 0
+    tool_failures: int = 0
+    dangling_calls: int = 0
+    models: Mapping[str | None, Tokens] = msgspec.field(default_factory=dict)
+    records: int = 0
+    bytes: int = 0
+    head: Head | None = None
+    fault: str | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of all models."""
+        total = Tokens()
+        for tokens in self.models.values():
+            total.add(tokens)
+        return total
+
+
+def day_of(ts_ms: int) -> str:
+    """Return the day of unix milliseconds, UTC, as ``2026-01-31``; of a time that no calendar has, ``0000-00-00``."""
+    try:
+        return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d")
+    except (OverflowError, ValueError, OSError):
+        return "0000-00-00"
+
+
+class DayUsage(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of one day (``2026-01-31``, UTC) with one model (empty: the log names none)."""
+
+    day: str
+    model: str
+    tokens: Tokens
+
+
+class _Said(msgspec.Struct, kw_only=True):
+    """What a log says of its session beside what :class:`Tally` counts."""
+
+    model: str | None = None
+    days: dict[str, dict[str, Tokens]] = msgspec.field(default_factory=dict)
+    title: str | None = None
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    project: str | None = None
+    agent: str | None = None
+    version: str | None = None
+    kind: SessionKind = "main"
+    origin: SessionOrigin | None = None
+    parent: str | None = None
+    first_words: str = ""
+    head: Head | None = None
+
+
+class RowFold:
+    """Folds the records of one log, in order, into a :class:`SessionRow`."""
+
+    def __init__(self, tally: Tally, said: "_Said | None" = None) -> None:
+        """Go on behind what was counted and said so far; :meth:`begin` and :meth:`thaw` make one."""
+        self._tally = tally
+        self._said = _Said() if said is None else said
+
+    @classmethod
+    def begin(cls, session_id: str) -> "RowFold":
+        """Return the fold of a log before its first record."""
+        return cls(Tally(session_id))
+
+    @property
+    def stats(self) -> SessionStats:
+        """What was counted."""
+        return self._tally.stats
+
+    def take(self, record: HashedEntry) -> None:
+        """Fold one more record in. Raises :class:`CorruptLog` if it does not decode."""
+        self._tally.take(record)
+        self._take_entry(record.entry)
+        self._said.head = record.head
+
+    def row(self, *, fault: str | None = None) -> SessionRow:
+        """Return the row as of the records that were taken."""
+        stats, said = self._tally.stats, self._said
+        use = stats.tool_use
+        return SessionRow(
+            session_id=stats.session_id or "",
+            turns=stats.turns,
+            tool_calls=use.calls,
+            tool_failures=use.failures,
+            dangling_calls=stats.dangling_calls,
+            models=dict(stats.models),
+            first_ts=stats.first_ts,
+            last_ts=stats.last_ts,
+            records=stats.records,
+            bytes=stats.record_bytes,
+            fault=fault,
+            **{name: getattr(said, name) for name in _SAID},
+        )
+
+    def usage(self) -> list[DayUsage]:
+        """Return the tokens by day and model."""
+        return [DayUsage(day, model, used) for day, models in self._said.days.items() for model, used in models.items()]
+
+    def freeze(self) -> bytes:
+        """Return all that the fold needs to go on."""
+        return msgspec.msgpack.encode((self._tally.freeze(), self._said))
+
+    @classmethod
+    def thaw(cls, frozen: bytes) -> "RowFold":
+        """Return the fold that :meth:`freeze` kept. Raises ``ValueError`` for bytes of another version."""
+        tally, said = msgspec.msgpack.decode(frozen, type=tuple[bytes, _Said])
+        return cls(Tally.thaw(tally), said)
+
+    def _take_entry(self, entry: LogEntry) -> None:
+        said = self._said
+        match entry:
+            case SessionStart():
+                self._take_start(entry)
+            case ConfigChanged():
+                said.model = entry.config.model
+            case LlmUsage():
+                used = said.days.setdefault(day_of(entry.ts), {}).setdefault(said.model or "", Tokens())
+                used.add(tokens_of(entry))
+            case LabelsChanged():
+                if entry.title is not msgspec.UNSET:
+                    said.title = entry.title
+                said.labels = merge_labels(said.labels, entry.labels)
+            case UserInput(item=Message() as message) if not said.first_words:
+                said.first_words = " ".join(message.text.split())[:FIRST_WORDS_CHARS_MAX]
+            case Extension(domain=domain, payload=dict(note)) if domain == _IMPORT_DOMAIN:
+                self._take_note(note)
+            case AgentEventEntry(event={"type": "AgentStart", "metadata": {"cwd": str(cwd)}}):
+                said.project = said.project or cwd
+            case AgentEventEntry(event={"type": "SpawnLinked", "parent_session_id": str(parent)} as event):
+                if event.get("child_session_id") == self._tally.stats.session_id and said.parent is None:
+                    said.parent, said.kind = parent, "agent" if said.kind == "main" else said.kind
+            case _:
+                pass
+
+    def _take_start(self, start: SessionStart) -> None:
+        said = self._said
+        said.model = start.config.model
+        said.title, said.labels = start.title, dict(start.labels)
+        said.origin = start.forked_from or start.compacted_from
+        if said.origin is not None:
+            said.kind = "fork" if start.forked_from is not None else "compaction"
+
+    def _take_note(self, note: Mapping[str, Any]) -> None:
+        """Take what an import says of the file that the session is from."""
+        said = self._said
+        for name, member in (("project", "cwd"), ("agent", "format"), ("version", "version")):
+            value = note.get(member)
+            if isinstance(value, str) and getattr(said, name) is None:
+                setattr(said, name, value)
+        parent = note.get("parent")
+        if note.get("role") == "agent" and isinstance(parent, str) and said.parent is None:
+            said.parent, said.kind = parent, "agent" if said.origin is None else said.kind
