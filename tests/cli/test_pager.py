@@ -46,10 +46,10 @@ def test_less_is_the_default_and_ends_by_itself_where_all_fits(run: Cli) -> None
 
 
 STUBBORN = """\
-import signal, sys
-signal.signal(signal.SIGINT, lambda *_: print("PAGER interrupted", flush=True))
+import os, signal, sys
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"PAGER interrupted\\n"))
 {read}
-print("PAGER ready", flush=True)
+os.write(1, b"PAGER ready\\n")
 open("/dev/tty").readline()
 """
 """A pager that stays where it is when Ctrl-C comes, as less does, and ends with Enter."""
