@@ -1,6 +1,8 @@
 """search, stats, log, diff, export, completion: what they print, what they refuse, and that nothing in them acts."""
 
+import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -294,6 +296,30 @@ def test_bad_rates_are_refused_in_one_line(run: Cli, tmp_path: Path, text: str |
     if text is not None:
         path.write_text(text)
     run("stats", "--rates", str(path)).assert_refused("bad.toml", words)
+
+
+@pytest.mark.parametrize("name", ["zero", "fifo", "link", "socket"])
+def test_rates_that_are_no_regular_file_are_refused_at_once(run: Cli, tmp_path: Path, name: str) -> None:
+    """Nothing waits for a writer, or reads a device to its end."""
+    path = tmp_path / name
+    match name:
+        case "zero":
+            path = Path("/dev/zero")
+        case "fifo":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("/dev/zero")
+        case _:
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+    run("stats", "--rates", str(path)).assert_refused("no regular file" if name != "socket" else "socket")
+
+
+def test_large_rates_are_refused_unread(run: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "sparse.toml"
+    with path.open("wb") as file:
+        file.truncate(3 * 2**30)
+    run("stats", "--rates", str(path)).assert_refused("sparse.toml", "longer than 1,048,576 bytes")
 
 
 @pytest.mark.parametrize(("name", "start"), [("p.svg", b"<?xml"), ("p.PNG", b"\x89PNG")])

@@ -35,6 +35,7 @@ from sessionlog import (
 from sessionlog.entries import FORMAT
 from sessionlog.importers.claude_code import import_paths
 from sessionlog.queries import (
+    RATES_BYTES_MAX,
     Gap,
     RatesError,
     SessionStats,
@@ -45,6 +46,7 @@ from sessionlog.queries import (
     session_stats,
     total_stats,
 )
+from sessionlog.queries.rates import LINE_DOTS_MAX
 
 pytestmark = pytest.mark.anyio
 START = SessionStart(ts=0, format=FORMAT, session_id=SessionId("s"), config=RequestConfig(), history=[])
@@ -195,13 +197,29 @@ async def test_toml_and_json_rates_are_the_same() -> None:
         (b'{"models":{"m":{"input":-1}}}', "from 0 on"),
         (b"[models.m]\ninput = nan\n", "from 0 on"),
         (b"[models.m]\ninput = inf\n", "from 0 on"),
-        (b"[" * 100_000, "."),
-        (b'{"a":' * 100_000, "."),
+        (b"x=" + b"[" * 100_000, "too deep"),
+        (b'{"a":' * 100_000, "too deep"),
+        (b"x=" + b"{a=" * 100_000, "too deep"),
+        (b".".join([b"a"] * 500_000), "too deep"),
+        (b"[" + b".".join([b"a"] * 100_000) + b"]\n" + b"x=1\n" * 100_000, "too deep"),
+        (".".join(["a", '"\u2028"'] * 20).encode() + b"=1", "too deep"),
     ],
 )
 async def test_what_holds_no_rates_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(RatesError, match=words):
         parse_rates(data)
+
+
+async def test_rates_at_a_limit_are_taken_and_beyond_it_are_not() -> None:
+    """The length of all, and the dots of a line; those of a comment do not count."""
+    rates = b"[models.m]\ninput = 2\n" + b"#" + b"." * 100 + b"\n"
+    assert parse_rates(rates + b" " * (RATES_BYTES_MAX - len(rates))).models["m"].input == 2
+    with pytest.raises(RatesError, match="longer than"):
+        parse_rates(rates + b" " * (RATES_BYTES_MAX - len(rates) + 1))
+    name = "m" + "." * (LINE_DOTS_MAX - 1)
+    assert list(parse_rates(f'[models."{name}"]\ninput=2\n'.encode()).models) == [name]
+    with pytest.raises(RatesError, match=f"more than {LINE_DOTS_MAX} dots"):
+        parse_rates(f'[models."{name}."]\ninput=2\n'.encode())
 
 
 async def test_totals_of_real_sessions_agree_with_their_source_files(shared: Path) -> None:

@@ -1,4 +1,8 @@
-"""Files that commands write: whole or not at all, and for the user alone, as the logs are that they come from."""
+"""Files that commands read and write.
+
+Reading: regular files only, and no more of them than asked for. Writing: whole or not at all, and for the user alone,
+as the logs are that they come from.
+"""
 
 import os
 import stat
@@ -11,6 +15,23 @@ import anyio
 import anyio.to_thread
 
 from .output import Refused
+
+
+async def read_beginning(path: Path, *, size_bytes: int) -> bytes:
+    """Return the first ``size_bytes`` of a file, or all of a shorter one.
+
+    Raises :class:`Refused` for what is no regular file, without waiting for it; and ``OSError``.
+    """
+    return await anyio.to_thread.run_sync(_read_beginning, path, size_bytes)
+
+
+def _read_beginning(path: Path, size_bytes: int) -> bytes:
+    # opening a FIFO would wait for its writer
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Refused(f"{path} is no regular file")
+        return file.read(size_bytes)
 
 
 @asynccontextmanager

@@ -3,29 +3,23 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import anyio
-
 from .base import App
+from .files import read_beginning
 from .output import Refused
-from .text import counted, one_line, size
+from .text import counted, one_line
 
 if TYPE_CHECKING:
     from ..queries import Cost, Rates
 
-RATES_BYTES_MAX: Final = 4 * 1024 * 1024
 _NO_MODEL: Final = "no model"
 
 
 async def read_rates(path: Path) -> "Rates":
-    """Return the rates in the file, JSON or TOML. Raises :class:`Refused`."""
-    from ..queries import RatesError, parse_rates  # noqa: PLC0415 - `list` need not wait for it
+    """Return the rates in the file, JSON or TOML. Raises :class:`Refused`, and ``OSError``."""
+    from ..queries import RATES_BYTES_MAX, RatesError, parse_rates  # noqa: PLC0415 - `list` need not wait for it
 
     try:
-        async with await anyio.open_file(path, "rb") as file:
-            data = await file.read(RATES_BYTES_MAX + 1)
-        if len(data) > RATES_BYTES_MAX:
-            raise RatesError(f"it is longer than {size(RATES_BYTES_MAX)}")
-        return parse_rates(data)
+        return parse_rates(await read_beginning(path, size_bytes=RATES_BYTES_MAX + 1))
     except RatesError as error:
         raise Refused(f"{path} holds no rates: {one_line(str(error), chars_max=300)}") from error
 

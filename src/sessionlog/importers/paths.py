@@ -52,18 +52,18 @@ def files_at(path: Path, suffix: str) -> list[Path]:
     if not os.path.isdir(path):
         return [path]
     found: list[Path] = []
-    folders = [path]
+    folders = [os.fspath(path)]
     while folders:
         folder = folders.pop()
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(folder / entry.name)
+                        folders.append(entry.path)
                     elif entry.name.endswith(suffix) and not os.path.isdir(entry.path):
-                        found.append(folder / entry.name)
+                        found.append(Path(entry.path))
         except OSError:
-            found.append(folder)
+            found.append(Path(folder))
     return found
 
 

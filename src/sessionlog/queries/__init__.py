@@ -6,12 +6,13 @@ them. They hold a bounded amount of memory whatever a log's size, and the store 
 
 from .diff import After, Lineage, Parting, diff_sessions
 from .patterns import QueryError
-from .rates import Cost, Gap, ModelRates, Rates, RatesError, parse_rates, price
+from .rates import RATES_BYTES_MAX, Cost, Gap, ModelRates, Rates, RatesError, parse_rates, price
 from .search import Hit, HitLine, Matcher, Query, search_session
 from .stats import Request, SessionStats, Tally, Tokens, ToolUse, session_stats, total_stats
 from .texts import Piece, Place, Texts
 
 __all__ = [
+    "RATES_BYTES_MAX",
     "After",
     "Cost",
     "Gap",

@@ -15,12 +15,16 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from .stats import Tokens
 
+RATES_BYTES_MAX: Final = 1024 * 1024
+"""The longest rates, in bytes: ten thousand models. TOML is parsed at about two megabytes a second."""
+LINE_DOTS_MAX: Final = 32
+"""The most dots on a line of TOML, comments aside. A key of many parts takes ``tomllib`` the square of their number."""
 _TOKENS_PER_RATE: Final = 1_000_000
 
 
@@ -62,20 +66,34 @@ class Cost:
 
 
 def parse_rates(data: bytes) -> Rates:
-    """Return the rates in ``data``: JSON if it begins with a brace, else TOML. Raises :class:`RatesError`."""
+    """Return the rates in ``data``: JSON if it begins with a brace, else TOML.
+
+    Raises :class:`RatesError`, at once if it is longer than :data:`RATES_BYTES_MAX` or nested too deep.
+    """
+    if len(data) > RATES_BYTES_MAX:
+        raise RatesError(f"it is longer than {RATES_BYTES_MAX:,} bytes")
     try:
         text = data.decode("utf-8-sig")
-        value = msgspec.json.decode(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        value = msgspec.json.decode(text) if text.lstrip().startswith("{") else _read_toml(text)
         rates = msgspec.convert(value, Rates)
     except UnicodeDecodeError as error:
         raise RatesError("it is no text in UTF-8") from error
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise RatesError("it is nested too deep") from error
+    except ValueError as error:
         raise RatesError(str(error)) from error
     for model, one in rates.models.items():
         for name, rate in msgspec.structs.asdict(one).items():
             if rate is not None and not (math.isfinite(rate) and rate >= 0):
                 raise RatesError(f"{model}: {name} must be a number from 0 on, for a million tokens")
     return rates
+
+
+def _read_toml(text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > LINE_DOTS_MAX and not line.lstrip().startswith("#"):
+            raise RatesError(f"line {number} has more than {LINE_DOTS_MAX} dots: it is nested too deep")
+    return tomllib.loads(text)
 
 
 def price(tokens_by_model: Mapping[str | None, Tokens], rates: Rates) -> Cost:
