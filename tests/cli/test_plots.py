@@ -11,7 +11,7 @@ from sessionlog import build_chain, user_message
 from sessionlog.cli import plots
 from sessionlog.entries import FORMAT, LlmUsage, LogEntry, RequestConfig, SessionStart, UserInput
 from sessionlog.ids import SessionId
-from sessionlog.queries import Tally
+from sessionlog.queries import Tally, ToolUse
 
 
 def tally(session_id: str, turns: int) -> Tally:
@@ -73,3 +73,29 @@ def test_a_legend_hides_no_line_and_names_sessions_in_short(tmp_path: Path, draw
     legend = drawn[0].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["0190163d", "other"]
+
+
+def test_what_is_drawn_is_in_the_picture(tmp_path: Path, drawn: list[Axes]) -> None:
+    """Two sizes that hardly differ: neither's mark is cut off at the top; only turns that were have a tick."""
+    plots.draw(tmp_path / "plot.png", "png", [tally("s", 2)], shown=str)
+    context, tokens, _ = drawn
+    assert context.get_ylim()[0] == 0
+    assert context.get_ylim()[1] > 9 * 1.05
+    assert list(tokens.get_xticks()) == [1, 2]
+
+
+def test_nothing_has_no_scale(tmp_path: Path, drawn: list[Axes]) -> None:
+    plots.draw(tmp_path / "plot.png", "png", [], shown=str)
+    for axes in drawn:
+        assert [text.get_text() for text in axes.texts] == ["nothing is logged of this"]
+        assert not axes.get_xticks().size
+        assert not axes.get_yticks().size
+
+
+@pytest.mark.parametrize("count", [1, plots.TOOLS_SHOWN_MIN, 9])
+def test_a_few_bars_are_as_thin_as_many(tmp_path: Path, drawn: list[Axes], count: int) -> None:
+    one = tally("s", 1)
+    one.stats.tools = {f"tool-{number}": ToolUse(calls=1, timed=1, time_ms=1000) for number in range(count)}
+    plots.draw(tmp_path / "plot.png", "png", [one], shown=str)
+    bar = drawn[2].patches[0].get_window_extent()
+    assert bar.height < 0.05 * drawn[2].figure.bbox.height

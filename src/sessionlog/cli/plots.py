@@ -26,6 +26,9 @@ SESSIONS_MAX: Final = 8
 TOOLS_MAX: Final = 12
 TURNS_SHOWN_MIN: Final = 8
 """There is room for so many turns at least: the bar of a single one is not as wide as the page."""
+TOOLS_SHOWN_MIN: Final = 3
+"""There is room for so many tools at least."""
+_ROOM_ABOVE: Final = 1.06
 _NAME_CHARS_MAX: Final = 28
 _SETTINGS: Final[Any] = {
     "svg.hashsalt": "sessionlog",
@@ -92,6 +95,8 @@ def _draw_tokens(axes: "Axes", tallies: "Sequence[Tally]") -> None:
         axes.set_xlim(0.4, max(TURNS_SHOWN_MIN, turns[-1]) + 0.6)
         _legend(axes)
     _scale(axes, empty=not turns)
+    if turns and turns[-1] < TURNS_SHOWN_MIN:
+        axes.set_xticks(range(1, turns[-1] + 1))
 
 
 def _legend(axes: "Axes", *, title: str | None = None) -> None:
@@ -126,7 +131,9 @@ def _draw_tools(axes: "Axes", tools: "Sequence[tuple[str, ToolUse]]") -> None:
     bars = axes.barh(places, [use.time_ms / unit_ms for _, use in tools], color="#4292c6")
     axes.set_yticks(places, [_name(name) for name, _ in tools])
     axes.bar_label(bars, [f" {duration(use.time_ms)}, {use.timed}x" for _, use in tools], fontsize="small")
-    axes.margins(x=0.2)
+    room = 0.6 + max(0, TOOLS_SHOWN_MIN - len(tools)) / 2
+    axes.set_ylim(-room, len(tools) - 1 + room)
+    axes.margins(x=0.3)
     if not tools:
         _say_empty(axes)
 
@@ -139,14 +146,16 @@ def _time_unit(longest_ms: int) -> tuple[str, int]:
 
 
 def _scale(axes: "Axes", *, empty: bool) -> None:
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if empty:
         _say_empty(axes)
+        return
+    axes.set_ylim(0, _ROOM_ABOVE * max(1, axes.dataLim.y1))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _say_empty(axes: "Axes") -> None:
+    axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, "nothing is logged of this", ha="center", va="center", transform=axes.transAxes, color="grey")
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from ..queries import Hit, HitLine, Place, Query
 
 LINE_CHARS_MAX: Final = 160
-"""A line longer than this is shown around its first match; ``--json`` has all of it."""
+"""A line longer than this, or than the terminal is wide, is shown around its first match; ``--json`` has all of it."""
 _LEAD_CHARS: Final = 40
+_MARGIN_COLUMNS: Final = 10
+"""What the number of a line takes."""
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 
 
@@ -179,19 +181,22 @@ async def _print_hit(app: App, hit: "Hit", shown: ShownId) -> None:
         (f"  {utc(record.entry.ts)}", "dim"),
         rest="  " + " ".join(filter(None, (hit.role or kind, hit.tool))),
     )
+    width = app.out.width
+    chars_max = LINE_CHARS_MAX if width is None else max(_LEAD_CHARS, width - _MARGIN_COLUMNS)
     for line in hit.lines:
-        await app.out.row(
-            (f"{line.number:>6}{':' if line.spans else '-'} ", "dim"), *_highlighted(line), crop=True, indent=2
-        )
+        number = f"{line.number:>6}{':' if line.spans else '-'} "
+        await app.out.row((number, "dim"), *_highlighted(line, chars_max), crop=True, indent=2)
 
 
-def _highlighted(line: "HitLine") -> list[Segment]:
-    """Return the part of the line to show, its matches marked."""
+def _highlighted(line: "HitLine", chars_max: int) -> list[Segment]:
+    """Return ``chars_max`` characters of the line, from a word before its first match on, its matches marked."""
     text, spans = line.text, line.spans
     start = 0
-    if len(text) > LINE_CHARS_MAX and spans:
-        start = max(0, spans[0][0] - _LEAD_CHARS)
-    end = min(len(text), start + LINE_CHARS_MAX)
+    if len(text) > chars_max and spans:
+        start = max(0, min(spans[0][0] - min(_LEAD_CHARS, chars_max // 3), len(text) - chars_max + 1))
+        start += text[start : spans[0][0]].find(" ") + 1 if start else 0
+    end = min(len(text), start + chars_max - bool(start))
+    end -= end < len(text)
     segments: list[Segment] = ["…"] if start else []
     at = start
     for first, last in spans:
