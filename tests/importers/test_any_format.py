@@ -82,6 +82,18 @@ async def test_what_is_no_transcript_is_told(tmp_path: Path, data: bytes, reason
     assert await store.list_sessions() == []
 
 
+async def test_a_foreign_file_that_grows_is_refused_for_the_same_reason(tmp_path: Path) -> None:
+    """A watch tells a reason once, until it is another one: it must not change with each line."""
+    path = tmp_path / "x.jsonl"
+    reasons = set()
+    for lines in (1, 2, 50, 99):
+        path.write_bytes(b'{"rows": 3}\n' * lines)
+        with pytest.raises(ImportFailed) as failed:
+            await import_file(MemoryStore(), path)
+        reasons.add(failed.value.reason)
+    assert len(reasons) == 1
+
+
 @pytest.mark.parametrize(("data", "waiting"), [(b"", 0), (b"\n\n\0\0", 0), (b'{"timestamp":"2026-0', 1)])
 async def test_an_empty_file_is_no_failure(tmp_path: Path, data: bytes, waiting: int) -> None:
     """There is nothing in it yet; what is half there waits."""

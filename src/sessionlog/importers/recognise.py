@@ -142,7 +142,9 @@ async def _look_at_lines(
         if objects == LOOKED_AT_MAX:
             break
     if objects:
-        return f"it is no transcript of a known format: none of its first {objects} JSON objects is {_wanted(formats)}"
+        # no count of this file's objects: a watch repeats a reason only when it changes, and this file may grow
+        wanted = _wanted(formats)
+        return f"it is no transcript of a known format: none of its first {LOOKED_AT_MAX} JSON objects is {wanted}"
     if bad:
         return NO_OBJECT_REASON
     return ImportReport(path=path, bytes_read=size, waiting=waiting, unchanged=True)
