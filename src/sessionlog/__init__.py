@@ -42,11 +42,13 @@ if TYPE_CHECKING:
         HeadConflict,
         InvalidEntry,
         InvalidSessionId,
+        SessionContended,
         SessionExists,
         SessionLocked,
         SessionLogError,
         SessionNotFound,
         StoreFailed,
+        UnknownStore,
         WrongEventLoop,
     )
     from .ids import EntryHash, Head, SessionId, new_session_id, now_ms
@@ -68,6 +70,9 @@ if TYPE_CHECKING:
     )
     from .record import HashedEntry, Position, parse_record
     from .session import (
+        Domain,
+        DomainLog,
+        DomainRecord,
         SessionLog,
         SessionStartState,
         compact,
@@ -76,6 +81,7 @@ if TYPE_CHECKING:
         create_session_with_id,
         fork,
         fork_at,
+        open_or_create_session,
         open_session,
         restore,
     )
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
     from .store import Store
     from .stores.file import REPAIR_DOMAIN, DamagedPart, Durability, FileStore, Repair
     from .stores.memory import MemoryStore
+    from .stores.opening import open_store
 
 __all__ = [
     "REPAIR_DOMAIN",
@@ -93,6 +100,9 @@ __all__ = [
     "CorruptLog",
     "Damage",
     "DamagedPart",
+    "Domain",
+    "DomainLog",
+    "DomainRecord",
     "Durability",
     "EntryHash",
     "EntryNotFound",
@@ -123,6 +133,7 @@ __all__ = [
     "RequestConfig",
     "RestoredState",
     "RunOutcome",
+    "SessionContended",
     "SessionExists",
     "SessionId",
     "SessionLocked",
@@ -140,6 +151,7 @@ __all__ = [
     "ToolResults",
     "TurnEnd",
     "UnknownEntry",
+    "UnknownStore",
     "UserInput",
     "Verdict",
     "WrongEventLoop",
@@ -161,7 +173,9 @@ __all__ = [
     "link",
     "new_session_id",
     "now_ms",
+    "open_or_create_session",
     "open_session",
+    "open_store",
     "parse_record",
     "reasoning",
     "restore",
@@ -222,11 +236,13 @@ _HOMES = {
         "HeadConflict",
         "InvalidEntry",
         "InvalidSessionId",
+        "SessionContended",
         "SessionExists",
         "SessionLocked",
         "SessionLogError",
         "SessionNotFound",
         "StoreFailed",
+        "UnknownStore",
         "WrongEventLoop",
     ),
     ".ids": (
@@ -258,6 +274,9 @@ _HOMES = {
         "parse_record",
     ),
     ".session": (
+        "Domain",
+        "DomainLog",
+        "DomainRecord",
         "SessionLog",
         "SessionStartState",
         "compact",
@@ -266,6 +285,7 @@ _HOMES = {
         "create_session_with_id",
         "fork",
         "fork_at",
+        "open_or_create_session",
         "open_session",
         "restore",
     ),
@@ -282,6 +302,7 @@ _HOMES = {
         "Repair",
     ),
     ".stores.memory": ("MemoryStore",),
+    ".stores.opening": ("open_store",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -85,6 +85,22 @@ class HeadConflict(SessionLogError):
         )
 
 
+class SessionContended(SessionLogError):
+    """Other writers came first each time that a change was decided, many times over; nothing was written.
+
+    Try again later, with fewer writers on one session.
+    """
+
+    def __init__(self, session_id: str, *, attempts: int) -> None:
+        """Keep how many times the change was decided."""
+        self.session_id = session_id
+        self.attempts = attempts
+        super().__init__(
+            f"session {session_id}: other writers appended first {attempts} times in a row; nothing was written: "
+            "try again later, or let fewer writers share the session"
+        )
+
+
 class SessionLocked(SessionLogError):
     """Another writer held the session's lock for the whole waiting time; nothing was written. Try again later."""
 
@@ -149,6 +165,16 @@ class CorruptLog(SessionLogError):
         name = f"session {session_id}" if session_id else "log"
         where = f"record {seq} (line {self.line}" + ("" if offset is None else f", byte {offset}") + ")"
         super().__init__(f"{name} is damaged or was changed at {where}: {reason}")
+
+
+class UnknownStore(SessionLogError):
+    """The text names no store that can be opened here; nothing was read or written."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        """Keep what was asked for, and why it cannot be had."""
+        self.where = where
+        self.reason = reason
+        super().__init__(f"cannot open the store {where!a}: {reason}")
 
 
 class WrongEventLoop(SessionLogError):

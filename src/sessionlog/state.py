@@ -6,7 +6,7 @@ Pure: no I/O, no clock. Records are trusted to chain; stores and audits see to t
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -51,6 +51,8 @@ class RestoredState:
     compacted_from: SessionOrigin | None = None
     title: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    extension_domains: Collection[str] | None = None
+    """The domains whose extensions are kept; ``None``: all."""
 
     def __repr__(self) -> str:
         """Show the head and how much there is of everything, and nothing of what was said."""
@@ -108,7 +110,8 @@ class RestoredState:
             case LlmUsage():
                 self.usage_history.append(entry)
             case Extension():
-                self.extensions.append(entry)
+                if self.extension_domains is None or entry.domain in self.extension_domains:
+                    self.extensions.append(entry)
             case _:
                 self._apply_setting(entry)
 

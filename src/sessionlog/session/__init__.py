@@ -6,6 +6,8 @@ that it wrote last and appends behind that and nothing else, so a second writer 
 compactions name their source (FORMAT section 7), so that an audit can follow them.
 """
 
+from .domain_log import DomainLog
+from .domains import Domain, DomainRecord
 from .log import Clock, OnConflict, SessionLog
 from .restoring import restore, state_at
 from .start import SessionStartState, start_state
@@ -17,11 +19,15 @@ from .verbs import (
     create_session_with_id,
     fork,
     fork_at,
+    open_or_create_session,
     open_session,
 )
 
 __all__ = [
     "Clock",
+    "Domain",
+    "DomainLog",
+    "DomainRecord",
     "OnConflict",
     "SessionLog",
     "SessionStartState",
@@ -32,6 +38,7 @@ __all__ = [
     "create_session_with_id",
     "fork",
     "fork_at",
+    "open_or_create_session",
     "open_session",
     "restore",
     "start_state",

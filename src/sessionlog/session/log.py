@@ -21,12 +21,14 @@ from ..entries import (
     SessionOrigin,
     TurnEnd,
 )
-from ..errors import HeadConflict, InvalidEntry
+from ..errors import HeadConflict, InvalidEntry, SessionContended
 from ..ids import EntryHash, Head, SessionId, new_session_id, now_ms
 from ..items import Item
 from ..record import HashedEntry, Position
+from ..state import RestoredState
 from ..store import Store
 from .delta import delta_entries
+from .kept_fold import CHANGE_ATTEMPTS_MAX, KeptFold
 from .mutex import Mutex
 from .restoring import state_at
 from .start import SessionStartState, start_entry, start_state
@@ -67,6 +69,7 @@ class SessionLog:
         self._clock = clock
         self._line_bytes_max = store.line_bytes_max
         self._turn = Mutex()
+        self._fold: KeptFold[RestoredState] | None = None
 
     def __repr__(self) -> str:
         """Show the session, the head that this writer knows, and the store."""
@@ -194,6 +197,42 @@ class SessionLog:
         """Append an application's own record."""
         return await self.append(Extension(ts=self._clock(), domain=domain, payload=payload))
 
+    async def change(self, decide: Callable[[RestoredState], Iterable[LogEntry]]) -> list[EntryHash]:
+        """Append, in one commit, the entries that ``decide`` returns for the state at the head; return their hashes.
+
+        If another writer comes first, what that appended is folded in and ``decide`` is asked again: so what is
+        appended was decided for the very state that it meets. Never forks. Afterwards, :attr:`head` is the head that
+        ``decide`` saw last, or what was appended to it: this log goes on from there. The first call reads the log; its
+        state is kept, so that later ones read what is new.
+
+        Args:
+            decide: Returns the entries to append; none, to append nothing. It may be called many times and must do
+                nothing else: no change to the state, no I/O.
+
+        Raises:
+            SessionContended: Other writers came first, many times over; nothing was written.
+            SessionNotFound: The session is not there.
+            InvalidEntry: As :meth:`append_all`.
+        """
+        await self._turn.take()
+        try:
+            fold = self._fold = self._fold or KeptFold(RestoredState, _folded)
+            for _ in range(CHANGE_ATTEMPTS_MAX):
+                await fold.catch_up(self._store, self._session_id)
+                records = self._link(fold.head, decide(fold.state))
+                if records:
+                    try:
+                        await self._store.append(self._session_id, *records)
+                    except HeadConflict:
+                        continue
+                    fold.take(records)
+                self._head = fold.head
+                self._end_at_opening, self._appended_bytes = 0 if fold.position is None else fold.position.end, 0
+                return [record.hash for record in records]
+            raise SessionContended(self._session_id, attempts=CHANGE_ATTEMPTS_MAX)
+        finally:
+            self._turn.give()
+
     async def ensure_head_or_fork(self, state: SessionStartState) -> bool:
         """Fork if another writer has moved the head: from the last head known here, starting with ``state``.
 
@@ -254,6 +293,11 @@ class SessionLog:
         self._session_id, self._head = session_id, records[-1].head
         self._end_at_opening, self._appended_bytes = 0, bytes_of(records)
         return records
+
+
+def _folded(state: RestoredState, record: HashedEntry) -> RestoredState:
+    state.apply(record)
+    return state
 
 
 def bytes_of(records: Iterable[HashedEntry]) -> int:
