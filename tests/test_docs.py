@@ -7,6 +7,8 @@ Each page runs from top to bottom in one empty folder:
   prints, on standard output and standard error together, and are not looked at where there are none. A command exits
   with status 0, unless the next one is `echo $?`. A line `...` is any lines, `...` in a line any characters;
 - `sh` is set-up, which .ci/run runs; `json` and any other `text` is there to be read.
+
+A page that begins with `<!-- needs: MODULE, from the extra EXTRA -->` is skipped where that module is not installed.
 """
 
 import code
@@ -39,6 +41,7 @@ LANGUAGES = {"python", "console", "sh", "json", "text"}
 COMMAND_TIMEOUT_S = 120
 
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"<!-- needs: ([\w.]+), from the extra ([\w-]+) -->")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
@@ -95,6 +98,9 @@ def page_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_page_runs(page: Path, page_folder: Path) -> None:
     """Every block of the page does what the page says."""
+    needs = NEEDS.match(page.read_text(encoding="utf-8"))
+    if needs:
+        pytest.importorskip(needs[1], reason=f"{page_id(page)} needs pip install 'sessionlog[{needs[2]}]'")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed: str | None = None
     for language, line, text in blocks(page):
