@@ -51,6 +51,7 @@ SECTIONS = {
         "sessionlog.session.verbs",
         "sessionlog.session.restoring",
     ),
+    "Deletion": ("sessionlog.session.deleting", "sessionlog.receipts"),
     "State": ("sessionlog.state",),
     "Stores": ("sessionlog.store", "sessionlog.stores"),
     "Audits": ("sessionlog.audit",),

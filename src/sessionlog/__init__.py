@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         InvalidSessionId,
         SessionContended,
         SessionExists,
+        SessionHeld,
         SessionLocked,
         SessionLogError,
         SessionNotFound,
@@ -68,8 +69,11 @@ if TYPE_CHECKING:
         tool_result,
         user_message,
     )
+    from .receipts import RECEIPT_DOMAIN, RECEIPTS_SESSION, Receipt, Receipts, ReceiptState
     from .record import HashedEntry, Position, parse_record
     from .session import (
+        HOLD_LABEL,
+        Deletions,
         Domain,
         DomainLog,
         DomainRecord,
@@ -79,11 +83,13 @@ if TYPE_CHECKING:
         create_compacted_session,
         create_session,
         create_session_with_id,
+        delete,
         fork,
         fork_at,
         open_or_create_session,
         open_session,
         restore,
+        settle_deletion,
     )
     from .state import RestoredState, collect_state
     from .store import Store
@@ -92,6 +98,9 @@ if TYPE_CHECKING:
     from .stores.opening import open_store
 
 __all__ = [
+    "HOLD_LABEL",
+    "RECEIPTS_SESSION",
+    "RECEIPT_DOMAIN",
     "REPAIR_DOMAIN",
     "AgentEventEntry",
     "AssistantItems",
@@ -100,6 +109,7 @@ __all__ = [
     "CorruptLog",
     "Damage",
     "DamagedPart",
+    "Deletions",
     "Domain",
     "DomainLog",
     "DomainRecord",
@@ -127,6 +137,9 @@ __all__ = [
     "Outcome",
     "Position",
     "Reasoning",
+    "Receipt",
+    "ReceiptState",
+    "Receipts",
     "RefusalPart",
     "Repair",
     "Report",
@@ -135,6 +148,7 @@ __all__ = [
     "RunOutcome",
     "SessionContended",
     "SessionExists",
+    "SessionHeld",
     "SessionId",
     "SessionLocked",
     "SessionLog",
@@ -166,6 +180,7 @@ __all__ = [
     "create_session",
     "create_session_with_id",
     "decode_entry",
+    "delete",
     "encode_entry",
     "entry_kind",
     "fork",
@@ -179,6 +194,7 @@ __all__ = [
     "parse_record",
     "reasoning",
     "restore",
+    "settle_deletion",
     "system_message",
     "tool_call",
     "tool_result",
@@ -238,6 +254,7 @@ _HOMES = {
         "InvalidSessionId",
         "SessionContended",
         "SessionExists",
+        "SessionHeld",
         "SessionLocked",
         "SessionLogError",
         "SessionNotFound",
@@ -268,12 +285,21 @@ _HOMES = {
         "tool_result",
         "user_message",
     ),
+    ".receipts": (
+        "RECEIPTS_SESSION",
+        "RECEIPT_DOMAIN",
+        "Receipt",
+        "ReceiptState",
+        "Receipts",
+    ),
     ".record": (
         "HashedEntry",
         "Position",
         "parse_record",
     ),
     ".session": (
+        "HOLD_LABEL",
+        "Deletions",
         "Domain",
         "DomainLog",
         "DomainRecord",
@@ -283,11 +309,13 @@ _HOMES = {
         "create_compacted_session",
         "create_session",
         "create_session_with_id",
+        "delete",
         "fork",
         "fork_at",
         "open_or_create_session",
         "open_session",
         "restore",
+        "settle_deletion",
     ),
     ".state": (
         "RestoredState",

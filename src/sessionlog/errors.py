@@ -101,6 +101,16 @@ class SessionContended(SessionLogError):
         )
 
 
+class SessionHeld(SessionLogError):
+    """The session may not be deleted: it has the label ``hold``, or holds the receipts. Nothing was changed."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        """Say why the session is kept, and what to do."""
+        self.session_id = session_id
+        self.reason = reason
+        super().__init__(f"session {session_id} may not be deleted: {reason}")
+
+
 class SessionLocked(SessionLogError):
     """Another writer held the session's lock for the whole waiting time; nothing was written. Try again later."""
 

@@ -6,6 +6,7 @@ that it wrote last and appends behind that and nothing else, so a second writer 
 compactions name their source (FORMAT section 7), so that an audit can follow them.
 """
 
+from .deleting import HOLD_LABEL, Deletions, delete, settle_deletion
 from .domain_log import DomainLog
 from .domains import Domain, DomainRecord
 from .log import Clock, OnConflict, SessionLog
@@ -24,7 +25,9 @@ from .verbs import (
 )
 
 __all__ = [
+    "HOLD_LABEL",
     "Clock",
+    "Deletions",
     "Domain",
     "DomainLog",
     "DomainRecord",
@@ -36,11 +39,13 @@ __all__ = [
     "create_compacted_session",
     "create_session",
     "create_session_with_id",
+    "delete",
     "fork",
     "fork_at",
     "open_or_create_session",
     "open_session",
     "restore",
+    "settle_deletion",
     "start_state",
     "state_at",
 ]

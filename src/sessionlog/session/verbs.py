@@ -12,6 +12,7 @@ from ..ids import new_session_id, now_ms
 from ..items import Item
 from ..state import RestoredState
 from ..store import Store, check_session_id
+from .deleting import settle_deletion
 from .domains import Domain, DomainFolds
 from .kept_fold import CHANGE_ATTEMPTS_MAX
 from .log import Clock, OnConflict, SessionLog, bytes_of
@@ -38,8 +39,10 @@ async def create_session_with_id(
 ) -> SessionLog:
     """Make a session under an id that was reserved before.
 
-    Raises :class:`SessionExists` if it is taken, :class:`InvalidSessionId` if it cannot name a session.
+    A deletion of that id that was interrupted is finished first. Raises :class:`SessionExists` if the id is taken,
+    :class:`InvalidSessionId` if it cannot name a session.
     """
+    await settle_deletion(store, check_session_id(session_id), clock=clock)
     return await _create(store, session_id, state, on_conflict=on_conflict, clock=clock)
 
 
