@@ -1,50 +1,52 @@
 """The catalog of a store: its sessions by project, time, model, label and words, without reading their logs again.
 
 A derived index, kept in a file beside a file store (``catalog.sqlite3`` in its directory), in the user's cache folder
-for another store, or in memory. Each :meth:`Catalog.refresh` asks the store once for what changed and reads only what
-is new. The file may be thrown away at any time, and is made anew if it is damaged, of another version or of another
-program.
+for another store or where that directory cannot be written, and in memory for a :class:`~sessionlog.MemoryStore`, which
+it would outlive. Each :meth:`Catalog.refresh` asks the store once for what changed and reads only what is new. The file
+may be thrown away at any time, and is made anew if it is damaged, of another version or of another program.
 
 Nothing authoritative lives in it. Whoever can write the file can make it hide or misstate a session; he cannot make it
 show a text that no log holds, because a text that a search shows is read from the log, and verified.
+``refresh(verify=True)`` folds every log anew.
 """
 
 import hashlib
+import logging
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import Final, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from ..errors import CorruptLog, EntryNotFound, SessionNotFound, StoreFailed
+from ..errors import CorruptLog, EntryNotFound, SessionLogError, SessionNotFound, StoreFailed
 from ..ids import Head
-from ..queries import Tokens
-from ..queries.texts import Texts
-from ..record import HashedEntry, Position
+from ..queries import Hit, Place, Query, SessionStats
+from ..record import HashedEntry
 from ..store import Store
 from ..stores.file import FileStore
 from ..stores.memory import MemoryStore
-from .database import Candidate, Database, Known, News, Text
-from .rows import RowFold, SessionKind, SessionRow, day_of
-from .texts import trigrams_of, words_of
+from . import asking, tables
+from .asking import Link, Order, UsageBy, UsageRow
+from .database import Database, is_refusal
+from .forgetting import Changed, Indexed, words_of
+from .hops import Hops
+from .refreshing import Progress, Refreshed, refresh
+from .rows import SessionKind, SessionRow
+from .searching import Candidate, Found, look_up, read_candidate, scan, trigrams_for
+from .texts import trigrams_of
 
 T = TypeVar("T")
-Order: TypeAlias = Literal["last", "first", "turns", "tokens", "records", "bytes"]
-"""By what sessions are ordered: when the conversation went on last, when it began, or the most of something."""
-UsageBy: TypeAlias = Literal["day", "week", "month", "project", "model", "agent", "session"]
-"""By what tokens are added up."""
+logger: Final = logging.getLogger("sessionlog.catalog")
 
 FILE_NAME: Final = "catalog.sqlite3"
-BATCH_SESSIONS: Final = 200
-BATCH_CHARS: Final = 8 * 1024 * 1024
-"""What was read is written when it is of so many sessions, or holds so many characters of text."""
+_SAID: Final[frozenset[Place]] = frozenset({"user", "assistant", "tools", "system"})
 
 
 class SessionPage(msgspec.Struct, frozen=True):
@@ -54,25 +56,11 @@ class SessionPage(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-class UsageRow(msgspec.Struct, frozen=True):
-    """What was used under one ``name`` (a day, a project, …): tokens by model, and how many sessions used them."""
-
-    name: str
-    sessions: int
-    models: Mapping[str | None, Tokens]
-
-
-class Refreshed(msgspec.Struct, frozen=True):
-    """What a refresh did; ``rebuilt`` says why the file was made anew, if it was."""
-
-    read: int
-    gone: int
-    faults: Mapping[str, str]
-    rebuilt: str | None = None
-
-
 class Catalog:
-    """The catalog of one store; an async context manager. For one event loop, as its store is."""
+    """The catalog of one store; an async context manager. For one event loop, as its store is.
+
+    Queries tell what the last :meth:`refresh` found, by whichever process.
+    """
 
     def __init__(self, store: Store, path: str | os.PathLike[str] | None = None) -> None:
         """Keep the catalog of ``store`` in ``path``, by default where the module says; nothing is opened before use."""
@@ -80,43 +68,39 @@ class Catalog:
         self._path = _default_path(store) if path is None else Path(path)
         self._database: Database | None = None
         self._limiter = anyio.CapacityLimiter(1)
+        self._hops = Hops(store)
 
     @property
     def path(self) -> Path | None:
         """The file; ``None`` for one in memory."""
         return self._path
 
-    async def refresh(self, progress: Callable[[int, int], object] | None = None) -> Refreshed:
+    async def refresh(self, progress: Progress | None = None, *, jobs: int = 1, verify: bool = False) -> Refreshed:
         """Take in what changed in the store, at a cost of what is new.
 
-        ``progress`` is called with how many of how many changed sessions are read. A log that is damaged or cannot be
-        read keeps its row as of what stands before that, with its ``fault``; it keeps no other session out. Raises
-        :class:`StoreFailed` if the store cannot be listed, or the catalog's file cannot be used.
+        Args:
+            progress: Called with how many of how many changed sessions are read.
+            jobs: Up to so many processes read where there is much to read in a :class:`FileStore`. As for any program
+                that starts processes, a script that gives more than 1 has its own work below ``if __name__ ==
+                "__main__"``.
+            verify: Fold every log anew, from its start, whatever the catalog says.
+
+        A log that is damaged or cannot be read keeps its row as of what stands before that, with its ``state`` and
+        ``fault``; it keeps no other session out. Whoever cancels leaves what was taken in so far, each session wholly
+        or up to a record. Raises :class:`StoreFailed` if the store cannot be listed, or the catalog's file cannot be
+        used.
         """
-        stamps = await self._store.stamps()
-        known = await self._call(lambda database: database.known())
-        gone = [one for one in known if one not in stamps]
-        if gone:
-            await self._call(lambda database: database.forget(gone))
-        changed = [one for one, stamp in stamps.items() if one not in known or known[one].stamp != stamp]
-        news: list[News] = []
-        chars = 0
-        faults: dict[str, str] = {}
-        for count, session_id in enumerate(changed, start=1):
-            one = await self._read(session_id, stamps[session_id], known.get(session_id))
-            if one is not None:
-                news.append(one)
-                chars += sum(len(text.words) for text in one.texts)
-                if one.row.fault is not None:
-                    faults[session_id] = one.row.fault
-            if len(news) >= BATCH_SESSIONS or chars >= BATCH_CHARS:
-                await self._call(partial(_write, news=news))
-                news, chars = [], 0
-            if progress is not None:
-                progress(count, len(changed))
-        await self._call(partial(_write, news=news))
+        if verify:
+            await self._call(Database.empty)
+        try:
+            done = await refresh(self._store, self._call, self._hops, jobs=jobs, progress=progress)
+        except _Remade:
+            done = await refresh(self._store, self._call, self._hops, jobs=jobs, progress=progress)
         database = self._database
-        return Refreshed(len(changed), len(gone), faults, None if database is None else database.rebuilt)
+        if database is None or database.rebuilt is None:
+            return done
+        rebuilt, database.rebuilt = database.rebuilt, None
+        return msgspec.structs.replace(done, rebuilt=rebuilt)
 
     async def sessions(
         self,
@@ -126,6 +110,7 @@ class Catalog:
         project: str | None = None,
         model: str | None = None,
         label: str | None = None,
+        text: str | None = None,
         kind: SessionKind | None = None,
         order: Order = "last",
         limit: int | None = None,
@@ -133,88 +118,162 @@ class Catalog:
     ) -> SessionPage:
         """Return sessions, those with most, or latest, first.
 
-        ``since_ms`` and ``until_ms`` (unix ms; the second is excluded) take those whose conversation touches that time.
-        ``project`` is a directory or the last parts of one, ``model`` a model's name or its beginning, ``label`` is
-        ``key`` or ``key=value``. ``after`` is the cursor of the page before. Raises ``ValueError`` for a cursor that
-        is none, and :class:`StoreFailed`.
+        Args:
+            since_ms: Only those whose conversation goes on from this time (unix ms).
+            until_ms: Only those whose conversation begins before this time (unix ms).
+            project: A directory, or the last parts of one.
+            model: A model's name or its beginning.
+            label: ``key`` or ``key=value``.
+            text: What somebody said in them, case aside; it is read from the logs and verified. Costs a look at each
+                session that the index names; each session that is otherwise asked for, if it is shorter than three
+                characters.
+            kind: What kind of session; receipts are left out unless they are asked for.
+            order: By what they are ordered.
+            limit: So many at most; costs as much as there are, with ``order="last"``.
+            after: The cursor of the page before.
+
+        Raises ``ValueError`` for a cursor that is none, and :class:`StoreFailed`.
         """
-        wheres, values = _conditions(
-            {"last_ts >= ?": since_ms, "first_ts < ?": until_ms, "kind = ?": kind},
-            project=project,
-            model=model,
-            label=label,
-        )
-        key = _ORDERS[order]
-        if after is not None:
-            at, session_id = _decode_cursor(after)
-            wheres.append(f"({key}, session_id) < (?, ?)")
-            values += [at, session_id]
-        where = f" WHERE {' AND '.join(wheres)}" if wheres else ""
-        sql = f"SELECT row FROM sessions{where} ORDER BY {key} DESC, session_id DESC"  # noqa: S608 - no text of others
-        if limit is not None:
-            sql += " LIMIT ?"
-            values.append(limit + 1)
-        rows = await self._call(lambda database: database.rows(sql, values))
+        asked = asking.asked(since_ms=since_ms, until_ms=until_ms, project=project, model=model, label=label, kind=kind)
+        if text is None:
+            rows = await self._rows(*asking.page(asked, order, limit, after))
+        else:
+            rows = await self._saying(text, asked, order, limit, after)
         if limit is None or len(rows) <= limit:
             return SessionPage(rows, None)
         rows = rows[:limit]
-        return SessionPage(rows, _encode_cursor(_order_of(rows[-1], order), rows[-1].session_id) if rows else None)
+        return SessionPage(rows, asking.cursor_of(rows[-1], order) if rows else None)
 
     async def session(self, session_id: str) -> SessionRow | None:
         """Return the row of one session, if there is one."""
-        rows = await self._call(
-            lambda database: database.rows("SELECT row FROM sessions WHERE session_id = ?", [session_id])
-        )
+        rows = await self._rows(f"SELECT {tables.ROW_COLUMNS} FROM sessions s WHERE s.session_id = ?", [session_id])  # noqa: S608
         return rows[0] if rows else None
 
-    async def usage(self, by: UsageBy, *, since_ms: int | None = None, until_ms: int | None = None) -> list[UsageRow]:
-        """Return the tokens that were used, by ``by``, in the order of the names; days, weeks and months are UTC."""
-        name = _USAGE_NAMES[by]
-        wheres, values = [], []
-        for operator, ms in ((">=", since_ms), ("<", until_ms)):
-            if ms is not None:
-                wheres.append(f"day {operator} ?")
-                values.append(day_of(ms))
-        where = f" WHERE {' AND '.join(wheres)}" if wheres else ""
-        rows = await self._call(
-            lambda database: database.query(
-                f"SELECT {name}, model, s.no, sum(u.requests), sum(u.input_tokens), sum(u.cache_read_tokens), "  # noqa: S608
-                "sum(u.cache_write_tokens), sum(u.output_tokens) FROM usage u JOIN sessions s ON s.no = u.no"
-                f"{where} GROUP BY 1, 2, 3 ORDER BY 1",
-                values,
-            )
-        )
-        return _usage_rows(rows)
+    async def children(self, session_id: str) -> list[SessionRow]:
+        """Return the sessions that were forked or compacted from this one, or run by its tool calls."""
+        return await self._rows(asking.CHILDREN, [session_id, session_id])
+
+    async def links(self) -> list[Link]:
+        """Return where each session comes from, last activity first; receipts are left out."""
+        return await self._ask(lambda database: [Link(*one) for one in database.connection.execute(asking.LINKS)])
+
+    async def usage(
+        self,
+        by: UsageBy,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        project: str | None = None,
+        model: str | None = None,
+        label: str | None = None,
+    ) -> list[UsageRow]:
+        """Return the tokens that were used, by ``by``, in the order of the names; costs a pass over days and models.
+
+        Days, weeks (ISO 8601) and months are UTC, and ``since_ms`` and ``until_ms`` take whole days; ``label`` is named
+        ``key=value``, and tokens of sessions with several labels count under each. The rest as for :meth:`sessions`.
+        """
+        asked = asking.asked(project=project, model=model, label=label)
+        tokens, sessions, values = asking.usage_queries(by, asked, since_ms, until_ms)
+
+        def run(database: Database) -> list[UsageRow]:
+            execute = database.connection.execute
+            return asking.usage_rows(execute(tokens, values).fetchall(), execute(sessions, values).fetchall())
+
+        return await self._ask(run)
+
+    async def total(
+        self,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        project: str | None = None,
+        model: str | None = None,
+        label: str | None = None,
+    ) -> SessionStats:
+        """Return what sessions add up to, as :func:`sessionlog.queries.total_stats` does, in a pass over their rows.
+
+        Arguments as for :meth:`sessions`.
+        """
+        asked = asking.asked(since_ms=since_ms, until_ms=until_ms, project=project, model=model, label=label)
+        return await self._ask(lambda database: tables.add_up(database.connection, *asked))
+
+    async def stats(self, session_id: str) -> SessionStats | None:
+        """Return what one session was counted as, if there is one: a row more for each kind and each tool."""
+        return await self._ask(lambda database: tables.stats(database.connection, session_id))
+
+    async def search(
+        self,
+        query: Query,
+        sessions: Sequence[str] | None = None,
+        *,
+        context: int = 0,
+        on_fault: Callable[[str, SessionLogError], object] | None = None,
+    ) -> AsyncGenerator[Hit, None]:
+        """Stream what is found, session by session, last activity first; what it shows is read from the log, verified.
+
+        Costs a look at the index, and reading each block (about 16 KiB of text) that holds all trigrams of the text.
+        A regular expression, a text of under three characters, and a query that looks at more than what was said
+        (``other``, or all places) read all sessions instead.
+
+        Args:
+            query: What is searched for.
+            sessions: Only in these, in this order; by default in all but receipts.
+            context: How many lines around a match a hit has.
+            on_fault: Called with the id of a session that could not be read to its end, and why; the others go on.
+
+        Raises :class:`QueryError`, and :class:`StoreFailed` where the catalog's file cannot be used.
+        """
+        trigrams = trigrams_for(query)
+        if sessions is None:
+            sessions = await self._ask(partial(_ids, asked=asking.asked()))
+        candidates = None
+        if trigrams is not None:
+            candidates = await self._ask(lambda database: tables.candidates(database.connection, trigrams))
+        async with aclosing(self._find(query, sessions, context, candidates)) as founds:
+            async for found in founds:
+                for hit in found.hits:
+                    yield hit
+                if found.fault is not None and on_fault is not None:
+                    on_fault(found.session_id, found.fault)
 
     async def candidates(self, text: str) -> list[Candidate] | None:
-        """Return the records in which ``text`` may stand, case aside; ``None`` where only reading all of them tells.
+        """Return the records in which ``text`` may be said, case aside; ``None`` where only reading all of them tells.
 
-        What is said here is no proof: read the record, which :meth:`read` verifies, and look.
+        What is said here is no proof: read the records, which :meth:`read` verifies, and look.
         """
         trigrams = trigrams_of(text)
-        return None if trigrams is None else await self._call(lambda database: database.candidates(trigrams))
+        if trigrams is None:
+            return None
+        return await self._ask(lambda database: tables.candidates(database.connection, trigrams))
 
-    async def read(self, candidate: Candidate) -> HashedEntry | None:
-        """Return the record at ``candidate``, read from the log and verified; ``None`` if it is not there any more."""
-        after = None
-        if candidate.prev_hash is not None:
-            after = Position(candidate.seq - 1, candidate.prev_hash, candidate.start)
+    async def read(self, candidate: Candidate) -> list[HashedEntry]:
+        """Return the records of ``candidate``, read from the log and verified; none if they are not there any more."""
         try:
-            async with aclosing(self._store.read(candidate.session_id, after=after)) as records:
-                async for record in records:
-                    return record if record.seq == candidate.seq else None
+            return await read_candidate(self._store, candidate)
         except (SessionNotFound, EntryNotFound, CorruptLog):
-            pass
-        return None
+            return []
 
     async def forget(self, session_ids: Sequence[str]) -> None:
-        """Drop all that the catalog holds of sessions, their words included: before or after they are deleted.
+        """Take all that the catalog holds of sessions out of its file, their words included: before they are deleted.
 
-        The words of one session cannot be taken out of the index, so all of it is made anew by the next refresh.
+        Costs reading them once more, and writing the index anew. Where a log is not there any more, or is another one,
+        all of the catalog goes instead, and the next refresh reads every session. Raises :class:`StoreFailed`; what was
+        not taken out yet is still there then.
         """
-        known = await self._call(lambda database: database.known())
-        if any(one in known for one in session_ids):
-            await self._call(lambda database: database.purge())
+        if self._path is not None and self._database is None and not self._path.exists():
+            return
+        known = await self._call(partial(_known, session_ids=session_ids))
+        if not known:
+            return
+        try:
+            for session_id, (head, places) in known.items():
+                async with aclosing(words_of(self._store, session_id, head, places)) as batches:
+                    async for batch in batches:
+                        await self._call(partial(_take_out, batch=batch))
+        except (Changed, CorruptLog, EntryNotFound, SessionNotFound):
+            await self._call(Database.empty)
+        else:
+            await self._call(partial(_drop, session_ids=list(known)))
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -233,156 +292,121 @@ class Catalog:
         with anyio.CancelScope(shield=True):
             await self.aclose()
 
+    async def _rows(self, sql: str, values: Sequence[object]) -> list[SessionRow]:
+        return await self._ask(lambda database: tables.rows(database.connection, sql, values))
+
+    async def _saying(
+        self, text: str, asked: asking.Asked, order: Order, limit: int | None, after: str | None
+    ) -> list[SessionRow]:
+        """Return the rows of a page of sessions in which ``text`` is said, with one more than ``limit``."""
+        query = Query(text=text, places=_SAID)
+        candidates = await self.candidates(text)
+        if candidates is not None:
+            asked = asking.among(asked, {one.session_id for one in candidates})
+        rows = await self._rows(*asking.page(asked, order, None, after))
+        founds = self._find(query, [row.session_id for row in rows], 0, candidates)
+        saying: set[str] = set()
+        async with aclosing(founds):
+            async for found in founds:
+                saying.update(hit.session_id for hit in found.hits)
+                if limit is not None and len(saying) > limit:
+                    break
+        return [row for row in rows if row.session_id in saying]
+
+    def _find(
+        self, query: Query, sessions: Sequence[str], context: int, candidates: Sequence[Candidate] | None
+    ) -> AsyncGenerator[Found, None]:
+        if candidates is None:
+            return scan(self._store, query, sessions, context)
+        return look_up(self._hops, query, sessions, context, candidates)
+
+    async def _ask(self, call: Callable[[Database], T]) -> T:
+        """Run a query; on a file that turns out to be damaged, once more, when the catalog was made anew."""
+        try:
+            return await self._call(call)
+        except _Remade:
+            await self.refresh()
+            return await self._call(call)
+
     async def _call(self, call: Callable[[Database], T]) -> T:
-        """Run ``call`` on the database, in a thread."""
+        """Run ``call`` on the database, in a thread.
 
-        def run() -> T:
+        Raises :class:`_Remade` if the file is damaged, and was made anew.
+        """
+        return await anyio.to_thread.run_sync(self._call_blocking, call, limiter=self._limiter)
+
+    def _call_blocking(self, call: Callable[[Database], T]) -> T:
+        try:
+            database = self._open()
             try:
-                if self._database is None:
-                    if self._path is not None:
-                        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    self._database = Database(self._path)
-                return call(self._database)
-            except (OSError, sqlite3.Error) as error:
-                raise StoreFailed(f"the catalog cannot be used: {error}", path=self._path) from error
+                return call(database)
+            except sqlite3.Error as error:
+                if is_refusal(error):
+                    raise
+                reason = str(error)
+            except (AttributeError, OverflowError, TypeError, ValueError) as error:
+                reason = f"its content makes no sense: {error}"
+            logger.warning("%s: made anew: %s", self._path, reason)
+            database.remake(reason)
+            raise _Remade(reason, path=self._path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"the catalog cannot be used: {error}", path=self._path) from error
 
-        return await anyio.to_thread.run_sync(run, limiter=self._limiter)
-
-    async def _read(self, session_id: str, stamp: str, known: Known | None) -> News | None:
-        """Read what is new of a session; ``None`` if it is gone."""
-        if known is not None and known.head is not None:
-            frozen = await self._call(lambda database: database.frozen(known.no))
-            if frozen is not None:
-                try:
-                    reading = _Reading(RowFold.thaw(frozen), known)
-                    return await reading.run(self._store, session_id, stamp)
-                except (EntryNotFound, CorruptLog, ValueError):
-                    pass  # another log by now, or a damaged one: from its start
-        try:
-            return await _Reading(RowFold.begin(session_id), None).run(self._store, session_id, stamp)
-        except SessionNotFound:
-            return None
-
-
-class _Reading:
-    """One pass over what is new of a log."""
-
-    def __init__(self, fold: RowFold, known: Known | None) -> None:
-        self._fold = fold
-        self._known = known
-        self._end = 0 if known is None else known.end
-        self._head: Head | None = None if known is None else known.head
-        self._texts = Texts()
-        self._found: list[Text] = []
-
-    async def run(self, store: Store, session_id: str, stamp: str) -> News | None:
-        """Return what the log gives. Damage raises if this goes on from before, and is a fault of the row otherwise."""
-        after = None if self._head is None else Position(self._head.seq, self._head.hash, self._end)
-        fault: str | None = None
-        try:
-            async with aclosing(store.read(session_id, after=after)) as records:
-                async for record in records:
-                    self._take(record)
-        except (CorruptLog, StoreFailed) as error:
-            if isinstance(error, CorruptLog) and self._known is not None:
-                raise
-            fault = str(error)
-        return News(
-            row=self._fold.row(fault=fault),
-            stamp=stamp,
-            end=self._end,
-            frozen=self._fold.freeze() if fault is None else None,
-            usage=self._fold.usage(),
-            texts=self._found,
-            before=self._known,
-        )
-
-    def _take(self, record: HashedEntry) -> None:
-        self._fold.take(record)
-        words = words_of(self._texts, record.entry)
-        if words:
-            self._found.append(Text(record.seq, self._end, record.prev_hash, words))
-        self._end += len(record.line) + 1
+    def _open(self) -> Database:
+        """Return the database. Where the store's directory is not there yet, it is in memory."""
+        path = self._path
+        if path is not None and path.parent == getattr(self._store, "root", None) and not path.parent.exists():
+            path = None
+        if self._database is not None and self._database.path != path:
+            self._database.close()
+            self._database = None
+        if self._database is None:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._database = Database(path)
+            if self._database.rebuilt is not None:
+                logger.warning("%s: made anew: %s", path, self._database.rebuilt)
+        return self._database
 
 
-_ORDERS: Final[Mapping[Order, str]] = {
-    "last": "coalesce(last_ts, 0)",
-    "first": "coalesce(first_ts, 0)",
-    "turns": "turns",
-    "tokens": "(input_tokens + output_tokens)",
-    "records": "records",
-    "bytes": "bytes",
-}
-_USAGE_NAMES: Final[Mapping[UsageBy, str]] = {
-    "day": "u.day",
-    "week": "strftime('%Y-W%W', u.day)",
-    "month": "substr(u.day, 1, 7)",
-    "project": "coalesce(s.project, '')",
-    "model": "u.model",
-    "agent": "coalesce(s.agent, '')",
-    "session": "s.session_id",
-}
+class _Remade(StoreFailed):
+    """The file was damaged, and is an empty catalog now."""
 
 
-def _order_of(row: SessionRow, order: Order) -> int:
-    match order:
-        case "last":
-            return row.last_ts or 0
-        case "first":
-            return row.first_ts or 0
-        case "tokens":
-            return row.tokens.input_total + row.tokens.output
-        case _:
-            value: int = getattr(row, order)
-            return value
+def _ids(database: Database, asked: asking.Asked) -> list[str]:
+    sql = f"SELECT s.session_id FROM sessions s{asked.where} ORDER BY coalesce(s.last_ts, 0) DESC, s.session_id DESC"  # noqa: S608
+    return [one for (one,) in database.connection.execute(sql, asked.values)]
 
 
-def _conditions(
-    plain: Mapping[str, object], *, project: str | None, model: str | None, label: str | None
-) -> tuple[list[str], list[Any]]:
-    """Return what is asked for, as SQL and its values; ``plain`` holds conditions of one value, or ``None``."""
-    asked = {sql: [value] for sql, value in plain.items() if value is not None}
-    if project is not None:
-        asked["(project = ? OR substr(project, -length(?) - 1) = '/' || ?)"] = [project] * 3
-    if model is not None:
-        asked["no IN (SELECT no FROM usage WHERE substr(model, 1, length(?)) = ?)"] = [model] * 2
-    if label is not None:
-        key, equals, value = label.partition("=")
-        asked["no IN (SELECT no FROM labels WHERE key = ?)"] = [key]
-        if equals:
-            asked["no IN (SELECT no FROM labels WHERE key = ? AND value = ?)"] = [key, value]
-    return list(asked), [value for values in asked.values() for value in values]
+def _known(database: Database, session_ids: Sequence[str]) -> dict[str, tuple[Head, list[Indexed]]]:
+    """Return what is known of sessions of which anything is."""
+    found: dict[str, tuple[Head, list[Indexed]]] = {}
+    for one in session_ids:
+        known = tables.known(database.connection, one)
+        if known is not None:
+            found[one] = known.head or Head(-1, ""), tables.places(database.connection, known.no)
+    return found
 
 
-def _usage_rows(rows: Sequence[tuple[Any, ...]]) -> list[UsageRow]:
-    found: dict[str, tuple[set[int], dict[str | None, Tokens]]] = {}
-    for name, model, no, requests, total, read, write, output in rows:
-        sessions, models = found.setdefault(name, (set(), {}))
-        sessions.add(no)
-        models.setdefault(model or None, Tokens()).add(Tokens(requests, total, read, write, output))
-    return [UsageRow(name, len(sessions), models) for name, (sessions, models) in found.items()]
+def _take_out(database: Database, batch: Sequence[tuple[int, str]]) -> None:
+    with database.transaction() as connection:
+        tables.take_out(connection, batch)
 
 
-def _encode_cursor(at: int, session_id: str) -> str:
-    return f"{at}:{session_id}"
-
-
-def _decode_cursor(cursor: str) -> tuple[int, str]:
-    at, colon, session_id = cursor.partition(":")
-    if not colon or not at.lstrip("-").isdecimal():
-        raise ValueError(f"{cursor!r} is no cursor: give the one that came with the page before")
-    return int(at), session_id
-
-
-def _write(database: Database, news: Sequence[News]) -> None:
-    if news:
-        database.write(news)
+def _drop(database: Database, session_ids: Sequence[str]) -> None:
+    with database.transaction() as connection:
+        tables.drop(connection, session_ids)
+        tables.merge(connection)
+    database.scrub()
 
 
 def _default_path(store: Store) -> Path | None:
-    if isinstance(store, FileStore):
-        return store.root / FILE_NAME
     if isinstance(store, MemoryStore):
         return None
+    name = repr(store)
+    if isinstance(store, FileStore):
+        if os.access(store.root, os.W_OK | os.X_OK) or not store.root.exists():
+            return store.root / FILE_NAME
+        name = f"file:{store.root}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "sessionlog" / f"{hashlib.blake2b(repr(store).encode(), digest_size=16).hexdigest()}.sqlite3"
+    return cache / "sessionlog" / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.sqlite3"

@@ -29,18 +29,20 @@ from ..queries.stats import tokens_of
 from ..record import HashedEntry
 from ..state import merge_labels
 
-SessionKind: TypeAlias = Literal["main", "fork", "compaction", "agent"]
-"""How a session came to be: by itself, from a record of another, as its summary, or run by a tool call of another."""
+SessionKind: TypeAlias = Literal["main", "fork", "compaction", "agent", "receipts"]
+"""How a session came to be: by itself, from a record of another, as its summary, or run by a tool call of another.
 
+``receipts`` is the session in which a store keeps the receipts of what was deleted; queries leave it out by default.
+"""
+SessionState: TypeAlias = Literal["valid", "broken", "unreadable"]
+"""What came of reading a log: all of it was verified; it is damaged; the store could not read it."""
+
+NUMBER_MAX: Final = 2**53 - 1
+"""A count or a time beyond this is given as this: logs hold integers that SQLite has no place for."""
+RECEIPTS_ID: Final = "sessionlog-receipts"
 FIRST_WORDS_CHARS_MAX: Final = 200
 _IMPORT_DOMAIN: Final = "import"
-
-
-_SAID: Final = (
-    *("title", "labels", "project", "agent", "version", "kind"),
-    *("origin", "parent", "first_words", "head"),
-)
-"""The members of a row that are said, not counted."""
+_SPAWN_SUFFIX: Final = ".spawn"
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +50,10 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``project`` is the directory that the agent worked in, ``agent`` the program, such as ``claude-code``. ``origin`` is
     where a fork or a compaction was taken from, ``parent`` the session whose tool call ran this one. ``models`` holds
-    the tokens of each model; ``None`` where the log names none. ``fault`` says why the log could not be read to its
-    end: the row is then of what stands before that.
+    the tokens of each model; ``None`` where the log names none (:func:`sessionlog.queries.price` gives their cost).
+    Times are of the conversation, in unix milliseconds. ``bytes`` are those of the log's lines, up to ``head``.
+    ``state`` is that of the last reading, which verified what was new; ``fault`` says what kept it from the log's end:
+    the row is then of the records before that.
     """
 
     session_id: str
@@ -72,6 +76,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     records: int = 0
     bytes: int = 0
     head: Head | None = None
+    state: SessionState = "valid"
     fault: str | None = None
 
     @property
@@ -99,9 +104,10 @@ class DayUsage(msgspec.Struct, frozen=True, array_like=True):
     tokens: Tokens
 
 
-class _Said(msgspec.Struct, kw_only=True):
+class _Said(msgspec.Struct, array_like=True):
     """What a log says of its session beside what :class:`Tally` counts."""
 
+    kind: SessionKind = "main"
     model: str | None = None
     days: dict[str, dict[str, Tokens]] = msgspec.field(default_factory=dict)
     title: str | None = None
@@ -109,62 +115,101 @@ class _Said(msgspec.Struct, kw_only=True):
     project: str | None = None
     agent: str | None = None
     version: str | None = None
-    kind: SessionKind = "main"
     origin: SessionOrigin | None = None
     parent: str | None = None
     first_words: str = ""
     head: Head | None = None
+    spawned: dict[str, Head] = msgspec.field(default_factory=dict)
 
 
 class RowFold:
     """Folds the records of one log, in order, into a :class:`SessionRow`."""
 
-    def __init__(self, tally: Tally, said: "_Said | None" = None) -> None:
+    def __init__(self, tally: Tally, said: _Said) -> None:
         """Go on behind what was counted and said so far; :meth:`begin` and :meth:`thaw` make one."""
         self._tally = tally
-        self._said = _Said() if said is None else said
+        self._said = said
+        self._last: HashedEntry | None = None
+        self._spawned: str | None = None
 
     @classmethod
     def begin(cls, session_id: str) -> "RowFold":
         """Return the fold of a log before its first record."""
-        return cls(Tally(session_id))
+        return cls(Tally(session_id), _Said("receipts" if session_id == RECEIPTS_ID else "main"))
 
     @property
     def stats(self) -> SessionStats:
         """What was counted."""
         return self._tally.stats
 
+    @property
+    def head(self) -> Head | None:
+        """The head of the records that were taken."""
+        return self._said.head if self._last is None else self._last.head
+
+    @property
+    def spawned(self) -> Mapping[str, Head]:
+        """The sessions that tool calls of this one ran, and the records that say so."""
+        return self._said.spawned
+
+    def open_calls(self) -> dict[str, str]:
+        """Return the tools of the calls that wait for their results, by the calls' ids."""
+        return self._tally.open_calls()
+
     def take(self, record: HashedEntry) -> None:
         """Fold one more record in. Raises :class:`CorruptLog` if it does not decode."""
         self._tally.take(record)
         self._take_entry(record.entry)
-        self._said.head = record.head
+        if self._spawned is not None:
+            self._said.spawned[self._spawned], self._spawned = record.head, None
+        self._last = record
 
-    def row(self, *, fault: str | None = None) -> SessionRow:
+    def row(self, *, state: SessionState = "valid", fault: str | None = None) -> SessionRow:
         """Return the row as of the records that were taken."""
         stats, said = self._tally.stats, self._said
         use = stats.tool_use
         return SessionRow(
             session_id=stats.session_id or "",
+            title=said.title,
+            labels=said.labels,
+            project=said.project,
+            agent=said.agent,
+            version=said.version,
+            kind=said.kind,
+            origin=said.origin,
+            parent=said.parent,
+            first_ts=_bounded(stats.first_ts),
+            last_ts=_bounded(stats.last_ts),
+            first_words=said.first_words,
             turns=stats.turns,
             tool_calls=use.calls,
             tool_failures=use.failures,
             dangling_calls=stats.dangling_calls,
-            models=dict(stats.models),
-            first_ts=stats.first_ts,
-            last_ts=stats.last_ts,
+            models=self._models(),
             records=stats.records,
             bytes=stats.record_bytes,
+            head=self.head,
+            state=state,
             fault=fault,
-            **{name: getattr(said, name) for name in _SAID},
         )
+
+    def _models(self) -> dict[str | None, Tokens]:
+        models: dict[str | None, Tokens] = {}
+        for one in self.usage():
+            models.setdefault(one.model or None, Tokens()).add(one.tokens)
+        return models
 
     def usage(self) -> list[DayUsage]:
         """Return the tokens by day and model."""
-        return [DayUsage(day, model, used) for day, models in self._said.days.items() for model, used in models.items()]
+        return [
+            DayUsage(day, model, Tokens(*(min(count, NUMBER_MAX) for count in _counts(used))))
+            for day, models in self._said.days.items()
+            for model, used in models.items()
+        ]
 
     def freeze(self) -> bytes:
         """Return all that the fold needs to go on."""
+        self._said.head = self.head
         return msgspec.msgpack.encode((self._tally.freeze(), self._said))
 
     @classmethod
@@ -191,6 +236,8 @@ class RowFold:
                 said.first_words = " ".join(message.text.split())[:FIRST_WORDS_CHARS_MAX]
             case Extension(domain=domain, payload=dict(note)) if domain == _IMPORT_DOMAIN:
                 self._take_note(note)
+            case Extension(domain=domain, payload={"session_id": str(spawned)}) if domain.endswith(_SPAWN_SUFFIX):
+                self._spawned = spawned
             case AgentEventEntry(event={"type": "AgentStart", "metadata": {"cwd": str(cwd)}}):
                 said.project = said.project or cwd
             case AgentEventEntry(event={"type": "SpawnLinked", "parent_session_id": str(parent)} as event):
@@ -217,3 +264,11 @@ class RowFold:
         parent = note.get("parent")
         if note.get("role") == "agent" and isinstance(parent, str) and said.parent is None:
             said.parent, said.kind = parent, "agent" if said.origin is None else said.kind
+
+
+def _bounded(ts: int | None) -> int | None:
+    return None if ts is None else max(-NUMBER_MAX, min(ts, NUMBER_MAX))
+
+
+def _counts(tokens: Tokens) -> tuple[int, int, int, int, int]:
+    return tokens.requests, tokens.input_total, tokens.cache_read, tokens.cache_write, tokens.output

@@ -7,7 +7,7 @@ Words and expressions are matched by :mod:`sessionlog.queries.patterns`.
 
 import re
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import accumulate
@@ -86,6 +86,10 @@ class Matcher:
         word = max(words, key=len, default="")
         self._needle = (word if query.case else word.lower()).encode()
         self._texts = Texts(searched=searched)
+
+    def know_calls(self, tools: Mapping[str, str]) -> None:
+        """Take over which tool each call asks for, by the calls' ids, if the records with the calls are not given."""
+        self._texts.know_calls(tools)
 
     def hits(self, session_id: str, record: HashedEntry) -> Iterator[Hit]:
         """Yield what is found in ``record``. Raises :class:`CorruptLog` if it must be decoded and cannot."""

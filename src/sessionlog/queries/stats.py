@@ -155,6 +155,10 @@ class Tally:
         self._take_entry(entry)
         stats.turns = stats.turns_ended or stats.kinds["user_input"]
 
+    def open_calls(self) -> dict[str, str]:
+        """Return the tools of the calls that no result has answered so far, by the calls' ids."""
+        return {call_id: calls[0][0] for call_id, calls in self._open.items()}
+
     def freeze(self) -> bytes:
         """Return all that :meth:`thaw` needs to go on counting; without :attr:`requests`."""
         waiting = {call_id: list(calls) for call_id, calls in self._open.items()}

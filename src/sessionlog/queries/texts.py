@@ -9,7 +9,7 @@ that a search meets the words themselves and not their escapes. An image gives n
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -94,6 +94,10 @@ class Texts:
         for item in items:
             if isinstance(item, ToolCall):
                 self._tools[item.call_id] = item.name
+
+    def know_calls(self, tools: Mapping[str, str]) -> None:
+        """Take over which tool each call asks for, by the calls' ids."""
+        self._tools.update(tools)
 
     def _start(self, entry: SessionStart) -> Iterator[Piece]:
         if entry.forked_from is not None and entry.forked_from.session_id in self._searched:

@@ -1,0 +1,58 @@
+"""Where reading is done: in one hop to a thread for many sessions, in other processes, or on the store itself.
+
+For small logs, the way to a thread and back takes longer than all the rest. A file store is opened anew on the other
+side, by an event loop that waits for each read; any other store is read by the loop that it belongs to.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_process
+import anyio.to_thread
+
+from ..audit.chunks import Directory, directory_of
+from ..store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Callable[Concatenate[Store, P], Awaitable[T]]
+
+
+class Hops:
+    """Runs work on one store."""
+
+    def __init__(self, store: Store) -> None:
+        """Read ``store``."""
+        self._store = store
+        self._directory = directory_of(store)
+
+    @property
+    def can_fan_out(self) -> bool:
+        """Whether other processes can read the store."""
+        return self._directory is not None
+
+    async def run(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``work`` returns for the store and ``args``; in a thread, if the store can be opened there."""
+        if self._directory is None:
+            return await work(self._store, *args, **kwargs)
+        call = partial(_run, self._directory, partial(work, **kwargs), args)
+        return await anyio.to_thread.run_sync(call)
+
+    async def run_apart(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the same from another process; ``work`` is a function of a module. Whoever cancels ends the process.
+
+        Only if :attr:`can_fan_out`.
+        """
+        assert self._directory is not None  # noqa: S101
+        call = partial(_run, self._directory, partial(work, **kwargs), args)
+        return await anyio.to_process.run_sync(call, cancellable=True)
+
+
+def _run(directory: Directory, work: Callable[..., Awaitable[T]], args: tuple[object, ...]) -> T:
+    async def run() -> T:
+        async with directory.open() as store:
+            return await work(store, *args)
+
+    return anyio.run(run)
