@@ -28,6 +28,7 @@ FORMAT_PAGE = ROOT / "docs" / "format.md"
 FACADE = "sessionlog"
 MODULES = (
     "sessionlog.audit",
+    "sessionlog.blocking",
     "sessionlog.catalog",
     "sessionlog.chain",
     "sessionlog.loops",
@@ -50,6 +51,8 @@ SECTIONS = {
         "sessionlog.session.log",
         "sessionlog.session.verbs",
         "sessionlog.session.restoring",
+        "sessionlog.session.domain_log",
+        "sessionlog.session.domains",
     ),
     "Deletion": ("sessionlog.session.deleting", "sessionlog.receipts"),
     "State": ("sessionlog.state",),
@@ -58,6 +61,7 @@ SECTIONS = {
     "Loops": ("sessionlog.loops",),
     "Search, statistics, differences": ("sessionlog.queries",),
     "The catalog": ("sessionlog.catalog",),
+    "Synchronous code": ("sessionlog.blocking",),
     "Exporting": ("sessionlog.exporters",),
     "Errors": ("sessionlog.errors",),
     "Entries": ("sessionlog.entries",),

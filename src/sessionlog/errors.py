@@ -191,15 +191,17 @@ class WrongEventLoop(SessionLogError):
     """The store belongs to another event loop, which still runs; nothing was read or written.
 
     A store belongs to the event loop, and so the thread, that first used it. Make a store for each loop: any number of
-    them may work on one directory. Once the owner has ended, another loop may use the store.
+    them may work on one directory. Once the owner has ended, another loop may use the store. A blocking call on the
+    thread that runs all blocking calls raises this, too: it would wait for itself.
     """
 
-    def __init__(self) -> None:
-        """Say what to do."""
-        super().__init__(
-            "the store belongs to another event loop or thread, which used it first: nothing was read or written; "
-            "make a store of your own here, on the same directory, or call it on its own loop"
-        )
+    def __init__(
+        self,
+        reason: str = "the store belongs to another event loop or thread, which used it first: nothing was read or "
+        "written; make a store of your own here, on the same directory, or call it on its own loop",
+    ) -> None:
+        """Say what is wrong and what to do."""
+        super().__init__(reason)
 
 
 class StoreFailed(SessionLogError):

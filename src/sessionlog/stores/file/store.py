@@ -326,12 +326,13 @@ class FileStore:
 
     async def aclose(self) -> None:
         """Wait for the commits that were accepted, then close every file. Raises :class:`WrongEventLoop`."""
-        if os.getpid() == self._pid:  # a child that was forked has no worker to wait for
-            self._owner.check()
+        if os.getpid() != self._pid:  # a child that was forked has no worker to wait for, and has closed the files
             self._closed = True
-            self._appended.close()
-            await self._group.aclose()
+            return
+        self._owner.check()
         self._closed = True
+        self._appended.close()
+        await self._group.aclose()
         self._logs.close()
         self._traces.close()
 

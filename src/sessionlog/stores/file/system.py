@@ -14,6 +14,8 @@ from typing import Final, ParamSpec, TypeVar
 
 import anyio.to_thread
 
+from .forking import close_noted, open_noted
+
 try:
     import fcntl
 except ImportError:  # Windows: FileStore refuses before any of this is called
@@ -39,11 +41,11 @@ class System:
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Open; never inherited by children, never the controlling terminal, never waiting for a FIFO's other end."""
-        return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, mode)
+        return open_noted(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, mode)
 
     def close(self, fd: int) -> None:
         """Close."""
-        os.close(fd)
+        close_noted(fd)
 
     def fstat(self, fd: int) -> os.stat_result:
         """Status of an open file."""
