@@ -161,6 +161,10 @@ fork_at: Final = _opening(session.fork_at)
 """As :func:`sessionlog.fork_at`."""
 restore: Final = _answering(session.restore)
 """As :func:`sessionlog.restore`."""
+delete: Final = _answering(session.delete)
+"""As :func:`sessionlog.delete`."""
+settle_deletion: Final = _answering(session.settle_deletion)
+"""As :func:`sessionlog.settle_deletion`."""
 verify_session: Final = _answering(audit.verify_session)
 """As :func:`sessionlog.verify_session`."""
 audit_session: Final = _answering(audit.audit_session)
