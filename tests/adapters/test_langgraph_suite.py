@@ -2,28 +2,29 @@
 
 import tempfile
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import anyio
 import pytest
 
 from . import suites
 
-NEEDS = "needs LangGraph and its suite: pip install 'sessionlog[langgraph]' langgraph-checkpoint-conformance"
-pytest.importorskip("langgraph.checkpoint.base", reason=NEEDS)
-conformance = pytest.importorskip("langgraph.checkpoint.conformance", reason=NEEDS)
+pytest.importorskip("langgraph.graph", reason="needs LangGraph: pip install 'sessionlog[langgraph]'")
+pytest.importorskip("langgraph.checkpoint.conformance", reason="needs langgraph-checkpoint-conformance")
+
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+
+from sessionlog.adapters.langgraph import SessionlogSaver
 
 
 def test_the_conformance_suite_passes() -> None:
     """Each of the suite's tests passes, in all of its capabilities; none is left out."""
-    from sessionlog.adapters.langgraph import SessionlogSaver  # noqa: PLC0415
 
-    @conformance.checkpointer_test(name="SessionlogSaver")  # type: ignore[untyped-decorator, unused-ignore]
-    async def make_saver() -> AsyncGenerator[Any, None]:
+    @checkpointer_test(name="SessionlogSaver")
+    async def make_saver() -> AsyncGenerator[SessionlogSaver, None]:
         with tempfile.TemporaryDirectory() as root:
             yield SessionlogSaver(root)
 
-    results = anyio.run(conformance.validate, make_saver).results
+    results = anyio.run(validate, make_saver).results
     assert {name: result.failures for name, result in results.items() if result.failures} == {}
     assert len(results) == 8
     assert all(result.detected and not result.tests_skipped for result in results.values())

@@ -6,39 +6,32 @@ wait for it, in any thread and on any event loop.
 """
 
 import asyncio
-import base64
 import hashlib
 import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-import anyio
-
 from .. import (
+    Domain,
+    DomainLog,
     EntryNotFound,
     Extension,
     FileStore,
-    HashedEntry,
     HeadConflict,
     InvalidEntry,
-    LogEntry,
-    Position,
-    SessionLogError,
     SessionNotFound,
     SessionStart,
     SessionStartState,
     Store,
     encode_entry,
-    link,
-    now_ms,
+    open_or_create_session,
 )
 from ..ids import is_session_id
-from ..session.start import start_entry
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -47,29 +40,6 @@ FRAMEWORK_LABEL: Final = "framework"
 KEY_LABEL: Final = "key"
 KEPT_MAX: Final = 1024
 """So many folds are kept; the least recently used goes first."""
-ATTEMPTS_MAX: Final = 100
-
-
-class Contended(SessionLogError):
-    """Other writers came first, time and again; nothing was written. Try again later."""
-
-
-class Domain(Generic[S]):
-    """A framework's records: their domain, the state before the first of them, and how one changes it in place."""
-
-    def __init__(self, name: str, begin: Callable[[], S], apply: Callable[[S, Any], S]) -> None:
-        self.name = name
-        self.begin = begin
-        self.apply = apply
-
-
-class _Kept(Generic[S]):
-    """The fold of one log, up to a position."""
-
-    def __init__(self, state: S) -> None:
-        self.lock = anyio.Lock()
-        self.state = state
-        self.position: Position | None = None
 
 
 class Logs(Generic[S]):
@@ -78,123 +48,76 @@ class Logs(Generic[S]):
     def __init__(self, store: Store, domain: Domain[S]) -> None:
         self.store = store
         self._domain = domain
-        self._kept: OrderedDict[str, _Kept[S]] = OrderedDict()
+        self._kept: OrderedDict[str, DomainLog[S]] = OrderedDict()
+
+    def log(self, key: str) -> DomainLog[S]:
+        """Return the log of ``key``, which need not be there yet."""
+        log = self._kept.get(key)
+        if log is None:
+            start = SessionStartState(labels=self._labels(key))
+            log = self._kept[key] = DomainLog(self.store, session_id_of(key), self._domain, start=start)
+            while len(self._kept) > KEPT_MAX:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return log
 
     async def view(self, key: str, look: Callable[[S], T]) -> T:
         """Return what ``look`` finds in the state at the head; it must not keep what later changes."""
-        session_id = session_id_of(key)
-        kept = self._keep(session_id)
-        async with kept.lock:
-            await self._read_on(session_id, kept)
-            return look(kept.state)
+        return look(await self.log(key).read())
 
-    async def change(self, key: str, decide: Callable[[S], tuple[Sequence[Any], T]]) -> T:
-        """Append the payloads that ``decide`` finds for the state at the head, and return its result.
+    async def change(self, key: str, decide: Callable[[S], tuple[Iterable[Any], T]]) -> T:
+        """Append the payloads that ``decide`` finds for the state at the head, and return its result."""
+        results: list[T] = []
 
-        Decided anew if another writer came first. Raises :class:`Contended` when that happens without end.
-        """
-        session_id = session_id_of(key)
-        kept = self._keep(session_id)
-        async with kept.lock:
-            at_head = kept.position is None
-            if at_head:
-                await self._read_on(session_id, kept)
-            for _ in range(ATTEMPTS_MAX):
-                payloads, result = decide(kept.state)
-                if payloads:
-                    try:
-                        await self._append(session_id, key, kept, payloads)
-                    except (HeadConflict, SessionNotFound):
-                        pass
-                    else:
-                        return result
-                elif at_head:
-                    return result
-                await self._read_on(session_id, kept)
-                at_head = True
-        raise Contended(f"{session_id}: {ATTEMPTS_MAX} attempts met another writer")
+        def payloads(state: S) -> Iterable[Any]:
+            found, result = decide(state)
+            results.append(result)
+            return found
+
+        await self.log(key).change(payloads)
+        return results[-1]
+
+    async def follow(self, key: str, notify: Callable[[], None]) -> None:
+        """Call ``notify`` at every record that is appended from now on, until cancelled; make the log if need be."""
+        log = self.log(key)
+        start = SessionStartState(labels=self._labels(key))
+        while True:
+            position = (await open_or_create_session(self.store, log.session_id, start)).position
+            with suppress(SessionNotFound, EntryNotFound):  # deleted meanwhile: follow the next one
+                notify()
+                async with aclosing(self.store.follow(log.session_id, after=position)) as records:
+                    async for _ in records:
+                        notify()
 
     async def delete(self, key: str) -> None:
         """Remove the log, whatever is in it; no error if there is none."""
         session_id = session_id_of(key)
-        kept = self._keep(session_id)
-        async with kept.lock:
-            while True:
-                try:
-                    await self.store.delete_session(session_id, await self.store.read_head(session_id))
-                except HeadConflict:
-                    continue
-                except SessionNotFound:
-                    pass
-                kept.state, kept.position = self._domain.begin(), None
-                return
+        while True:
+            try:
+                await self.store.delete_session(session_id, await self.store.read_head(session_id))
+            except HeadConflict:
+                continue
+            except SessionNotFound:
+                pass
+            return
 
     async def keys(self) -> list[str]:
         """Return the framework's keys, last activity first."""
-        found = []
-        for session_id in await self.store.list_sessions():
-            key = await self._key_of(session_id)
-            if key is not None:
-                found.append(key)
-        return found
+        return [key for one in await self.store.list_sessions() if (key := await self._key_of(one)) is not None]
+
+    def _labels(self, key: str) -> dict[str, str]:
+        return {FRAMEWORK_LABEL: self._domain.name, KEY_LABEL: key}
 
     async def _key_of(self, session_id: str) -> str | None:
-        try:
+        with suppress(SessionNotFound):
             async with aclosing(self.store.read(session_id)) as records:
                 async for record in records:
                     entry = record.entry
                     if isinstance(entry, SessionStart) and entry.labels.get(FRAMEWORK_LABEL) == self._domain.name:
                         return entry.labels.get(KEY_LABEL)
                     return None
-        except SessionNotFound:
-            pass
         return None
-
-    def _keep(self, session_id: str) -> _Kept[S]:
-        kept = self._kept.get(session_id)
-        if kept is None:
-            kept = self._kept[session_id] = _Kept(self._domain.begin())
-            while len(self._kept) > KEPT_MAX:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(session_id)
-        return kept
-
-    async def _read_on(self, session_id: str, kept: _Kept[S]) -> None:
-        try:
-            if kept.position is None or await self.store.read_position(session_id) != kept.position:
-                await self._fold(session_id, kept)
-        except (EntryNotFound, SessionNotFound):  # cut, deleted or made anew: what was folded is void
-            kept.state, kept.position = self._domain.begin(), None
-            with suppress(SessionNotFound):
-                await self._fold(session_id, kept)
-
-    async def _fold(self, session_id: str, kept: _Kept[S]) -> None:
-        async with aclosing(self.store.read(session_id, after=kept.position)) as records:
-            async for record in records:
-                self._take(kept, record)
-
-    def _take(self, kept: _Kept[S], record: HashedEntry) -> None:
-        entry = record.entry
-        if isinstance(entry, Extension) and entry.domain == self._domain.name:
-            kept.state = self._domain.apply(kept.state, entry.payload)
-        end = 0 if kept.position is None else kept.position.end
-        kept.position = Position(record.seq, record.hash, end + len(record.line) + 1)
-
-    async def _append(self, session_id: str, key: str, kept: _Kept[S], payloads: Sequence[Any]) -> None:
-        ts = now_ms()
-        entries: list[LogEntry] = [Extension(ts=ts, domain=self._domain.name, payload=payload) for payload in payloads]
-        if kept.position is None:
-            labels = {FRAMEWORK_LABEL: self._domain.name, KEY_LABEL: key}
-            entries.insert(0, start_entry(session_id, SessionStartState(labels=labels), ts=ts))
-        head = None if kept.position is None else kept.position.head
-        records = []
-        for entry in entries:
-            records.append(link(head, entry, line_bytes_max=self.store.line_bytes_max))
-            head = records[-1].head
-        await self.store.append(session_id, *records)
-        for record in records:
-            self._take(kept, record)
 
 
 def session_id_of(key: str) -> str:
@@ -212,16 +135,6 @@ def kept_json(text: str) -> Any:
     except InvalidEntry:
         return text
     return value
-
-
-def packed(data: bytes) -> str:
-    """Return bytes as a log holds them."""
-    return base64.b64encode(data).decode("ascii")
-
-
-def unpacked(text: str) -> bytes:
-    """Return the bytes that :func:`packed` was given."""
-    return base64.b64decode(text)
 
 
 class _Thread:
@@ -274,6 +187,10 @@ class Access(Generic[S]):
             future.exception()
             raise cancelled
         return future.result()
+
+    def follow(self, key: str, notify: Callable[[], None]) -> Callable[[], object]:
+        """Call ``notify``, on the logs' thread, whenever something was appended; return what ends that."""
+        return asyncio.run_coroutine_threadsafe(self.logs.follow(key, notify), _loop()).cancel
 
 
 def _loop() -> asyncio.AbstractEventLoop:

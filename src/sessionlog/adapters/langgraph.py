@@ -25,8 +25,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from .. import Store
-from ._thin import Access, Domain, Logs
+from .. import Domain, Store
+from ._thin import Access, Logs
 from .langgraph_thread import DOMAIN, Row, Thread, Typed, packed, unpacked
 
 _THREADS: Final = Domain(DOMAIN, Thread, Thread.apply)

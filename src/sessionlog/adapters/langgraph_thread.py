@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from .. import DomainRecord
+
 DOMAIN: Final = "langgraph"
 
 Typed: TypeAlias = tuple[str, str]
@@ -65,8 +67,9 @@ class Thread:
         """Begin before the first record."""
         self._namespaces: dict[str, _Namespace] = {}
 
-    def apply(self, payload: Any) -> "Thread":
+    def apply(self, record: DomainRecord) -> "Thread":
         """Fold a record in."""
+        payload = record.payload
         match payload:
             case {"op": "put", "ns": ns, "id": id, "values": values}:
                 space = self._namespace(ns)

@@ -16,14 +16,14 @@ from agents import SessionSettings, TResponseInputItem
 from agents.memory import SessionABC
 from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
 
-from .. import Store
-from ._thin import Access, Domain, kept_json
+from .. import Domain, DomainRecord, Store
+from ._thin import Access, kept_json
 
 DOMAIN: Final = "openai_agents"
 
 
-def _apply(items: list[Any], payload: Any) -> list[Any]:
-    match payload:
+def _apply(items: list[Any], record: DomainRecord) -> list[Any]:
+    match record.payload:
         case {"op": "add", "items": [*added]}:
             items.extend(added)
         case {"op": "pop"}:
