@@ -1,0 +1,89 @@
+"""Evidence: what a log said at a time, for others to check without trusting whoever keeps it.
+
+This package holds the formats: signed notes and checkpoints, the Merkle tree, the catalog of sessions, tiles, policies
+and proof files, as C2SP and RFC 6962 define them, so that other tools read them too. All of it is pure: bytes in, bytes
+or :class:`InvalidEvidence` out. Signatures need the extra ``sessionlog[evidence]``.
+"""
+
+from .checkpoints import Checkpoint, OpenedCheckpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
+from .errors import AnchoringStopped, InvalidEvidence
+from .keys import KeyType, PrivateKey, Signer, VerifierKey, parse_vkey
+from .log_entries import AnchorEntry, Receipt, ReceiptKind, parse_log_entry
+from .merkle import (
+    Frontier,
+    NodeReader,
+    Tree,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    root,
+    verify_consistency,
+    verify_inclusion,
+)
+from .notes import Cosignature, Note, NoteSignature, OpenedNote, cosign, open_note, parse_note, sign
+from .policy import Group, Policy, Witness, parse_policy
+from .statements import SessionState, SessionStatement, check_changes, parse_statement, parse_statements
+from .tiles import Tile, TiledNodes, encode_entry_tile, parse_entry_tile, parse_hash_tile, tiles_of
+from .tlog_proof import TlogProof, parse_tlog_proof
+from .trie import Trie, TrieLeaf, TriePath, TrieStep, trie_leaf, verify_path
+
+__all__ = [
+    "AnchorEntry",
+    "AnchoringStopped",
+    "Checkpoint",
+    "Cosignature",
+    "Frontier",
+    "Group",
+    "InvalidEvidence",
+    "KeyType",
+    "NodeReader",
+    "Note",
+    "NoteSignature",
+    "OpenedCheckpoint",
+    "OpenedNote",
+    "Policy",
+    "PrivateKey",
+    "Receipt",
+    "ReceiptKind",
+    "SessionState",
+    "SessionStatement",
+    "Signer",
+    "Tile",
+    "TiledNodes",
+    "TlogProof",
+    "Tree",
+    "Trie",
+    "TrieLeaf",
+    "TriePath",
+    "TrieStep",
+    "VerifierKey",
+    "Witness",
+    "check_changes",
+    "consistency_proof",
+    "cosign",
+    "encode_entry_tile",
+    "inclusion_proof",
+    "leaf_hash",
+    "node_hash",
+    "open_checkpoint",
+    "open_note",
+    "parse_checkpoint",
+    "parse_entry_tile",
+    "parse_hash_tile",
+    "parse_log_entry",
+    "parse_note",
+    "parse_policy",
+    "parse_statement",
+    "parse_statements",
+    "parse_tlog_proof",
+    "parse_vkey",
+    "root",
+    "sign",
+    "sign_checkpoint",
+    "tiles_of",
+    "trie_leaf",
+    "verify_consistency",
+    "verify_inclusion",
+    "verify_path",
+]
