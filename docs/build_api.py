@@ -29,6 +29,7 @@ FACADE = "sessionlog"
 MODULES = (
     "sessionlog.audit",
     "sessionlog.blocking",
+    "sessionlog.cancellation",
     "sessionlog.catalog",
     "sessionlog.chain",
     "sessionlog.evidence",
@@ -58,6 +59,7 @@ SECTIONS = {
     "Deletion": ("sessionlog.session.deleting", "sessionlog.receipts"),
     "State": ("sessionlog.state",),
     "Stores": ("sessionlog.store", "sessionlog.stores"),
+    "Outlasting cancellation": ("sessionlog.cancellation", "sessionlog.event_loop"),
     "Audits": ("sessionlog.audit",),
     "Loops": ("sessionlog.loops",),
     "Search, statistics, differences": ("sessionlog.queries",),

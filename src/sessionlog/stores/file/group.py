@@ -23,12 +23,13 @@ from typing import Any, Final
 
 import anyio
 
+from ...cancellation import outlast, outlast_cancelled
 from ...errors import StoreFailed
-from .cancellation import outlast, outlast_cancelled
+from ...event_loop import NO_LOOP, Event, Loop, running_loop
 from .commit import Fate, Request
 from .log_file import LogFile
 from .open_logs import OpenLogs, broken_off
-from .worker import NO_LOOP, Event, Loop, Worker, running_loop
+from .worker import Worker
 
 HALVED_MIN: Final = 16
 """Fewer appends at once than these are never halved: a hop for each half costs more than it brings."""

@@ -17,13 +17,13 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import anyio
 import anyio.lowlevel
 
+from ... import cancellation
 from ...entries import Extension, encode_entry
 from ...errors import CorruptLog, SessionNotFound, StoreFailed
 from ...ids import EntryHash, Head, SessionId, now_ms
 from ...owner import Owner
 from ...record import LINE_BYTES_MAX, HashedEntry, Position
 from ...store import check_commit, check_count, check_session_id
-from . import cancellation
 from .commit import Commit, Deletion, Fate, Request
 from .damage import DamagedPart, find_damaged_part
 from .follow import Appended, Growth

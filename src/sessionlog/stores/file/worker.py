@@ -6,56 +6,15 @@ abandon it: not a cancelled scope, not ``task.cancel()``. The thread starts with
 """
 
 import queue
-import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-import anyio
-import anyio.lowlevel
+from ...event_loop import Post
 
-Post: TypeAlias = Callable[..., Any]
-"""Has a function called on an event loop, with the arguments behind it, from any thread."""
 _Job: TypeAlias = tuple[Callable[[Any], None], Callable[[Any], None], Any, Post]
 _T = TypeVar("_T")
-
-
-class Event(Protocol):
-    """What tasks wait for; once."""
-
-    async def wait(self) -> object:
-        """Return once it is set."""
-        ...
-
-    def set(self) -> None:
-        """Wake who waits."""
-        ...
-
-    def is_set(self) -> bool:
-        """Tell whether it is set."""
-        ...
-
-
-class Loop(NamedTuple):
-    """What is needed of an event loop."""
-
-    post: Post
-    new_event: Callable[[], Event]
-    """The library's own: every append waits for one, and anyio's around it costs as much again."""
-    is_running: Callable[[], bool]
-    """Tells whether it is known to run still."""
-
-
-NO_LOOP: Final = Loop(post=lambda *_: None, new_event=anyio.Event, is_running=lambda: False)
-
-
-def running_loop() -> Loop:
-    """Return the event loop that runs this."""
-    token: Any = anyio.lowlevel.current_token().native_token
-    if hasattr(token, "call_soon_threadsafe"):
-        return Loop(token.call_soon_threadsafe, sys.modules["asyncio"].Event, token.is_running)
-    return Loop(token.run_sync_soon, sys.modules["trio"].Event, lambda: False)
 
 
 class Worker:
