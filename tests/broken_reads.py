@@ -99,6 +99,62 @@ class MisplacesDamage(SharedMemoryStore):
         return misplaced
 
 
+def _elsewhere(error: CorruptLog) -> CorruptLog:
+    """Return the error with an offset that is wrong for its record."""
+    offset = 1 if error.offset is None else error.offset + 1
+    return CorruptLog(error.reason, damage=error.damage, seq=error.seq, offset=offset)
+
+
+class CountsOffsetWithoutLF(SharedMemoryStore):
+    """Adds the lines up without their line feeds, to say where damage is."""
+
+    def _checker(self, path: str, session_id: str) -> Callable[[bytes], object]:
+        check = super()._checker(path, session_id)
+
+        def misplaced(line: bytes) -> object:
+            try:
+                return check(line)
+            except CorruptLog as error:
+                offset = None if error.offset is None else error.offset - error.seq
+                raise CorruptLog(error.reason, damage=error.damage, seq=error.seq, offset=offset) from error
+
+        return misplaced
+
+
+class CountsOffsetFromTail(SharedMemoryStore):
+    """``read_tail`` says where damage is in what it read, as if the log began there."""
+
+    async def read_tail(self, session_id: str, count: int) -> list[HashedEntry]:
+        try:
+            return await super().read_tail(session_id, count)
+        except CorruptLog as error:
+            raise _elsewhere(error) from error
+
+
+class CountsOffsetFromPosition(SharedMemoryStore):
+    """A read from a position says where damage is in what it read."""
+
+    async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
+        try:
+            async with aclosing(super().read(session_id, after=after)) as records:
+                async for record in records:
+                    yield record
+        except CorruptLog as error:
+            start = after.end if isinstance(after, Position) else 0
+            offset = None if error.offset is None else error.offset - start
+            raise CorruptLog(error.reason, damage=error.damage, seq=error.seq, offset=offset) from error
+
+
+class MisplacesDamagedHead(SharedMemoryStore):
+    """``read_head`` and appends say a wrong byte."""
+
+    def _checked_head(self, path: str, session_id: str) -> Head:
+        try:
+            return super()._checked_head(path, session_id)
+        except CorruptLog as error:
+            raise _elsewhere(error) from error
+
+
 class Unbound(SharedMemoryStore):
     """Reads any session's log under any name."""
 
@@ -411,6 +467,10 @@ BREAKS: dict[type[SharedMemoryStore], set[str]] = {
     VerifiesFromAfter: {"changed_record_is_not_served", "moved_records_are_not_served"},
     ChecksHashesOnly: {"moved_records_are_not_served"},
     MisplacesDamage: {"changed_record_is_not_served"},
+    CountsOffsetWithoutLF: {"changed_record_is_not_served", "moved_records_are_not_served"},
+    CountsOffsetFromTail: {"damaged_tail_is_not_served"},
+    CountsOffsetFromPosition: {"damage_behind_position_is_not_served"},
+    MisplacesDamagedHead: {"damaged_end_refuses_appends", "foreign_log_is_not_served"},
     Unbound: {"foreign_log_is_not_served"},
     ReadsAllUnbound: {"foreign_log_is_not_served"},
     ReadsUnbound: {"foreign_log_is_not_served"},

@@ -151,9 +151,10 @@ class Damage(StrEnum):
 class CorruptLog(SessionLogError):
     """The log is damaged or was changed: stop. Nothing was written.
 
-    ``seq`` is the position of the first bad record, ``line`` its 1-based line, ``offset`` the byte at which that
-    line starts (``None`` where the record was met outside its file), ``damage`` the kind of fault and ``reason``
-    the fault in words.
+    ``seq`` is the position of the first bad record and ``line`` its 1-based line. ``offset`` is the byte, in the log as
+    ``read_raw`` streams it, where that record's line starts; ``None`` if it is not known, because the log was not
+    read from its first record or from a :class:`Position`. ``damage`` is the kind of fault and ``reason`` the fault in
+    words.
     """
 
     def __init__(

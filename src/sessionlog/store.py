@@ -14,9 +14,12 @@ raises and wrote nothing, or, once the commit has begun, finishes and returns; t
 caller's next checkpoint. What "kept" survives (a killed process, power loss) is each store's own word.
 
 *Reads verify.* They give whole records that chain from the first one on; damage raises :class:`CorruptLog` instead
-of being served. Bytes of an unfinished record at the end are no part of the log and no error. Reads of a session
-that is not there raise :class:`SessionNotFound`, whichever read it is; ids that cannot name a session raise
-:class:`InvalidSessionId`. Whoever stops a stream early closes it (``contextlib.aclosing``).
+of being served. It names the first bad record by its ``seq``, and by its ``offset``: the byte, in the log as
+``read_raw`` streams it, where that record's line starts. A read that begins at the first record or at a
+:class:`Position` knows it; the other calls tell the true offset or ``None``. Bytes of an unfinished record at the end
+are no part of the log and no error. Reads of a session that is not there raise :class:`SessionNotFound`, whichever read
+it is; ids that cannot name a session raise :class:`InvalidSessionId`. Whoever stops a stream early closes it
+(``contextlib.aclosing``).
 
 *Deletion is conditional as an append is.* ``delete_session`` removes a session whose head is the one expected, with its
 trace, atomically against every append: an acknowledged append is in what was deleted, or the deletion raises

@@ -264,6 +264,24 @@ async def test_a_file_that_others_changed_is_noticed_before_the_next_write(
         assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == after
 
 
+async def test_a_raw_reader_of_a_replaced_file_says_how_far_it_came(tmp_path: Path) -> None:
+    """The error names the line that was not given to its end, and where it starts in what was given."""
+    data = await make_log(tmp_path, turns=8000)
+    path = tmp_path / f"{SESSION}.jsonl"
+    async with FileStore(tmp_path, "os") as store:
+        stream = store.read_raw(SESSION)
+        given = await anext(stream)
+        assert len(given) < len(data)
+        copy = tmp_path / "copy"
+        copy.write_bytes(data)
+        copy.replace(path)
+        with pytest.raises(CorruptLog) as error:
+            await anext(stream)
+    assert error.value.damage is Damage.FILE
+    assert error.value.seq == given.count(b"\n") > 0
+    assert error.value.offset == given.rfind(b"\n") + 1
+
+
 async def test_ids_that_are_no_names_touch_nothing(tmp_path: Path) -> None:
     """An id that could leave the directory, or is no file name, is refused by every verb."""
     root = tmp_path / "store"

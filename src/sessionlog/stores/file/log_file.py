@@ -212,7 +212,11 @@ class LogFile:
     def _changed(self, reason: str) -> CorruptLog:
         seq = 0 if self.head is None else self.head.seq + 1
         return CorruptLog(
-            f"{reason}; nothing was written", damage=Damage.FILE, seq=seq, offset=self.size, session_id=self.session_id
+            f"{reason}; nothing was written",
+            damage=Damage.FILE,
+            seq=seq,
+            offset=None if self.size < 0 else self.size,
+            session_id=self.session_id,
         )
 
 

@@ -267,6 +267,8 @@ class RawReader:
         self._session_id = session_id
         self._offset = 0
         self._snapshot: tuple[int, int, int] | None = None
+        self._seq = self._line_offset = 0
+        """The position and the start of the line that was not given to its end yet."""
         self._start = b""
         """What the first line begins with: by this a log that was made anew is known."""
 
@@ -290,8 +292,8 @@ class RawReader:
                 raise CorruptLog(
                     "the file was replaced while it was read",
                     damage=Damage.FILE,
-                    seq=0,
-                    offset=self._offset,
+                    seq=self._seq,
+                    offset=self._line_offset,
                     session_id=self._session_id,
                 )
             data = self._system.pread(fd, min(CHUNK_BYTES, size - self._offset), self._offset)
@@ -299,6 +301,10 @@ class RawReader:
             raise store_failed(error, self._layout.log_path(self._session_id), "cannot read the log") from error
         finally:
             self._layout.close(fd)
+        self._seq += data.count(b"\n")
+        last = data.rfind(b"\n")
+        if last >= 0:
+            self._line_offset = self._offset + last + 1
         self._offset += len(data)
         return data
 

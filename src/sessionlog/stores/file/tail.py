@@ -79,7 +79,7 @@ def _last_lines(system: System, fd: int, end: int, count: int, line_bytes_max: i
         lf_count += found
         unended_bytes = 0 if found else unended_bytes + wanted
         if unended_bytes > line_bytes_max:
-            raise CorruptLog("the line is too long", damage=Damage.LINE_TOO_LONG, seq=0, offset=start)
+            raise CorruptLog("the line is too long", damage=Damage.LINE_TOO_LONG, seq=0, offset=None)
         block_bytes = min(block_bytes * 2, CHUNK_BYTES)
     data = b"".join(reversed(blocks))
     return data[:-1].split(b"\n")[-count:]

@@ -28,6 +28,7 @@ from ._kit import (
     raw_bytes,
     reading_calls,
     refused,
+    refused_as_corrupt,
     take,
     within_patience,
 )
@@ -75,13 +76,15 @@ async def check_foreign_log_is_not_served(make_store: MakeStore, replace_lines: 
         ("another session's log", new_log(3, OTHER_ID)),
         ("a log of another format", _log_of_format(b"sessionlog/9")),
     ):
-        await replace_lines(ID, [record.line for record in foreign])
+        lines = [record.line for record in foreign]
+        await replace_lines(ID, lines)
         await _expect_corrupt(make_store, what, log, 0)
         async with make_store() as store:
             for name, start in reading_calls(store, ID):
                 if name != "read_raw":
-                    await refused(f"{name} of {what}", CorruptLog, start())
-            await refused(f"an append to {what}", CorruptLog, store.append(ID, next_record(foreign[-1].head)))
+                    await refused_as_corrupt(f"{name} of {what}", lines, start())
+            append = store.append(ID, next_record(foreign[-1].head))
+            await refused_as_corrupt(f"an append to {what}", lines, append)
             expect(f"the bytes after an append to {what}", await raw_bytes(store, ID), as_bytes(foreign))
 
 
@@ -99,10 +102,12 @@ async def check_damaged_end_refuses_appends(make_store: MakeStore, replace_lines
     ):
         await replace_lines(ID, damaged)
         async with make_store() as store:
-            await refused(f"read_head with {what}", CorruptLog, store.read_head(ID))
-            await refused(f"read_head_hash with {what}", CorruptLog, store.read_head_hash(ID))
+            await refused_as_corrupt(f"read_head with {what}", damaged, store.read_head(ID))
+            await refused_as_corrupt(f"read_head_hash with {what}", damaged, store.read_head_hash(ID))
+            await refused_as_corrupt(f"read_position with {what}", damaged, store.read_position(ID))
         async with make_store() as store:
-            await refused(f"an append with {what}", CorruptLog, store.append(ID, next_record(log[-1].head)))
+            append = store.append(ID, next_record(log[-1].head))
+            await refused_as_corrupt(f"an append with {what}", damaged, append)
             data = b"".join(line + b"\n" for line in damaged)
             expect(f"the bytes after an append with {what}", await raw_bytes(store, ID), data)
 

@@ -9,6 +9,7 @@ import anyio
 
 from ...chain import link
 from ...entries import FORMAT, Extension, RequestConfig, SessionStart
+from ...errors import CorruptLog
 from ...ids import Head, SessionId
 from ...record import HashedEntry
 from ...store import Store
@@ -83,6 +84,23 @@ async def refused(what: str, error: type[_E], call: Awaitable[object]) -> _E:
         message = f"{what}: expected {error.__name__}, found {raised!r}"
         raise AssertionError(message) from raised
     fail(what, expected=error.__name__, found=f"no error but {_shown(result)}")
+
+
+async def refused_as_corrupt(what: str, lines: Sequence[bytes], call: Awaitable[object]) -> CorruptLog:
+    """Fail unless ``call`` raises ``CorruptLog``, with the true offset or none; return it.
+
+    ``lines`` is the damaged log. A read that begins behind its start may not know the offset, but then it tells none.
+    """
+    raised = await refused(what, CorruptLog, call)
+    if raised.offset is not None:
+        expect_offset(what, raised, lines)
+    return raised
+
+
+def expect_offset(what: str, raised: CorruptLog, lines: Sequence[bytes]) -> None:
+    """Fail unless ``raised.offset`` is where the line of the record that it names starts in the log of ``lines``."""
+    starts = sum(len(line) + 1 for line in lines[: raised.seq])
+    expect(f"{what}: CorruptLog.offset, of record {raised.seq}", raised.offset, starts)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from ._kit import (
     ID,
     OTHER_ID,
     MakeStore,
-    as_bytes,
     chain_onto,
     collect,
     conformance_check,
     expect,
+    expect_offset,
     expect_records,
     fail,
     first_record,
@@ -27,6 +27,7 @@ from ._kit import (
     next_record,
     record_of_size,
     refused,
+    refused_as_corrupt,
     take,
     within_patience,
 )
@@ -167,7 +168,7 @@ async def check_damage_behind_position_is_not_served(make_store: MakeStore, repl
                     with within_patience(f"{name} with {what}"):
                         raised = await refused(f"{name} with {what}", CorruptLog, _into(served, stream))
                     expect(f"{name} with {what}: CorruptLog.seq", raised.seq, bad)
-                    expect(f"{name} with {what}: CorruptLog.offset", raised.offset, len(as_bytes(log[:bad])))
+                    expect_offset(f"{name} with {what}", raised, damaged)
                     expect_records(f"{name} with {what}", served, log[4:bad])
 
 
@@ -210,7 +211,9 @@ async def check_damaged_tail_is_not_served(make_store: MakeStore, replace_lines:
     ):
         await replace_lines(ID, damaged)
         async with make_store() as store:
-            await refused(f"read_tail with {what}", CorruptLog, store.read_tail(ID, 4))
+            for count in (4, len(damaged)):
+                tail = store.read_tail(ID, count)
+                await refused_as_corrupt(f"read_tail of {count} with {what}", damaged, tail)
 
 
 @conformance_check
