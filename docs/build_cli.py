@@ -115,7 +115,8 @@ def without_example(page: str) -> list[str]:
     missing = []
     for path, _ in commands(cli):
         name = path[0]
-        blocks = re.findall(r"^```console\n(.*?)^```", kept.get(name, ""), flags=re.MULTILINE | re.DOTALL)
+        text = kept.get(" ".join(path), "") + kept.get(name, "")
+        blocks = re.findall(r"^```console\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
         if not any(re.search(rf"sessionlog(?: --\S+(?: \S+)?)* {name}\b", block) for block in blocks):
             missing.append(name)
     return list(dict.fromkeys(missing))

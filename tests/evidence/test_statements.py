@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sessionlog.evidence import (
     AnchorEntry,
     InvalidEvidence,
-    Receipt,
+    ReceiptEntry,
     ReceiptKind,
     SessionState,
     SessionStatement,
@@ -41,8 +41,8 @@ def statement(
     )
 
 
-def receipt(records: int = 4, *, session_id: str = "s", root: bytes = ROOT_A) -> Receipt:
-    return Receipt(time_ms=1, kind=ReceiptKind.DELETE, session_id=session_id, records=records, root=root)
+def receipt(records: int = 4, *, session_id: str = "s", root: bytes = ROOT_A) -> ReceiptEntry:
+    return ReceiptEntry(time_ms=1, kind=ReceiptKind.DELETE, session_id=session_id, records=records, root=root)
 
 
 def test_spelling_of_statements() -> None:
@@ -106,7 +106,7 @@ def test_one_statement_for_a_session() -> None:
     ],
 )
 def test_allowed_changes(
-    before: SessionStatement | None, after: SessionStatement, receipts: dict[int, Receipt]
+    before: SessionStatement | None, after: SessionStatement, receipts: dict[int, ReceiptEntry]
 ) -> None:
     """What the rules allow passes."""
     assert check_changes({} if before is None else {"s": before}, [after], receipts) == []
@@ -136,7 +136,7 @@ def test_allowed_changes(
     ],
 )
 def test_forbidden_changes(
-    before: SessionStatement | None, after: SessionStatement, receipts: dict[int, Receipt], reason: str
+    before: SessionStatement | None, after: SessionStatement, receipts: dict[int, ReceiptEntry], reason: str
 ) -> None:
     """What the rules do not allow is named."""
     faults = check_changes({} if before is None else {"s": before}, [after], receipts)
@@ -157,7 +157,7 @@ def test_spelling_of_entries() -> None:
     assert parse_log_entry(anchor.encode()) == anchor
     entries = []
     for by, reason in ((None, None), ("Ada", None), (None, "asked to"), ("Ada", "asked to, by mail")):
-        entry = Receipt(
+        entry = ReceiptEntry(
             time_ms=6, kind=ReceiptKind.DELETE, session_id="s", records=4, root=ROOT_A, by=by, reason=reason
         )
         assert parse_log_entry(entry.encode()) == entry
@@ -201,7 +201,7 @@ def test_misspelt_entries_are_refused() -> None:
 @given(st.text(max_size=600))
 def test_any_text_fits_into_a_receipt(text: str) -> None:
     """Whatever a reason says, the receipt holds a line of it that reads back."""
-    entry = Receipt(
+    entry = ReceiptEntry(
         time_ms=6, kind=ReceiptKind.DELETE, session_id="s", records=4, root=ROOT_A, reason=receipt_text(text)
     )
     assert parse_log_entry(entry.encode()) == entry

@@ -21,15 +21,18 @@ from .output import complain, silence_stdout
 _logger = logging.getLogger("sessionlog.cli")
 
 _COMMANDS: Final = {
+    "anchor": "anchoring",
     "append": "writing",
     "audit": "checking",
     "completion": "completion",
     "demo": "demo",
     "diff": "parting",
     "export": "exporting",
+    "finalize": "anchoring",
     "fork": "writing",
     "graph": "graph",
     "import": "importing",
+    "keys": "anchoring",
     "label": "labelling",
     "list": "reading",
     "log": "conversation",

@@ -1,14 +1,18 @@
 """Evidence: what a log said at a time, for others to check without trusting whoever keeps it.
 
-This package holds the formats: signed notes and checkpoints, the Merkle tree, the catalog of sessions, tiles, policies
-and proof files, as C2SP and RFC 6962 define them, so that other tools read them too. All of it is pure: bytes in, bytes
-or :class:`InvalidEvidence` out. Signatures need the extra ``sessionlog[evidence]``.
+:func:`anchor_store` signs what a store holds, again and again, as entries of one append-only log, the anchors.
+
+The formats, signed notes and checkpoints, the Merkle tree, tiles, policies and proof files, are those of C2SP and
+RFC 6962, so that other tools read them too. All of that is pure: bytes in, bytes or :class:`InvalidEvidence` out.
+Signatures need the extra ``sessionlog[evidence]``.
 """
 
+from .anchoring import Anchored, anchor_store
 from .checkpoints import Checkpoint, OpenedCheckpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from .errors import AnchoringStopped, InvalidEvidence
+from .key_files import default_keys, make_keys, read_vkey
 from .keys import KeyType, PrivateKey, Signer, VerifierKey, parse_vkey
-from .log_entries import AnchorEntry, Receipt, ReceiptKind, parse_log_entry
+from .log_entries import AnchorEntry, ReceiptEntry, ReceiptKind, parse_log_entry
 from .merkle import (
     Frontier,
     NodeReader,
@@ -23,6 +27,7 @@ from .merkle import (
 )
 from .notes import Cosignature, Note, NoteSignature, OpenedNote, cosign, open_note, parse_note, sign
 from .policy import Group, Policy, Witness, parse_policy
+from .sinks import DirectorySink, ProgramSink, Sink, parse_sink
 from .statements import SessionState, SessionStatement, check_changes, parse_statement, parse_statements
 from .tiles import Tile, TiledNodes, encode_entry_tile, parse_entry_tile, parse_hash_tile, tiles_of
 from .tlog_proof import TlogProof, parse_tlog_proof
@@ -30,9 +35,11 @@ from .trie import Trie, TrieLeaf, TriePath, TrieStep, trie_leaf, verify_path
 
 __all__ = [
     "AnchorEntry",
+    "Anchored",
     "AnchoringStopped",
     "Checkpoint",
     "Cosignature",
+    "DirectorySink",
     "Frontier",
     "Group",
     "InvalidEvidence",
@@ -44,11 +51,13 @@ __all__ = [
     "OpenedNote",
     "Policy",
     "PrivateKey",
-    "Receipt",
+    "ProgramSink",
+    "ReceiptEntry",
     "ReceiptKind",
     "SessionState",
     "SessionStatement",
     "Signer",
+    "Sink",
     "Tile",
     "TiledNodes",
     "TlogProof",
@@ -59,12 +68,15 @@ __all__ = [
     "TrieStep",
     "VerifierKey",
     "Witness",
+    "anchor_store",
     "check_changes",
     "consistency_proof",
     "cosign",
+    "default_keys",
     "encode_entry_tile",
     "inclusion_proof",
     "leaf_hash",
+    "make_keys",
     "node_hash",
     "open_checkpoint",
     "open_note",
@@ -74,10 +86,12 @@ __all__ = [
     "parse_log_entry",
     "parse_note",
     "parse_policy",
+    "parse_sink",
     "parse_statement",
     "parse_statements",
     "parse_tlog_proof",
     "parse_vkey",
+    "read_vkey",
     "root",
     "sign",
     "sign_checkpoint",

@@ -48,7 +48,7 @@ class ReceiptKind(StrEnum):
     ACCEPT_LOSS = "accept-loss"
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class ReceiptEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Says that a session is gone: which, with which records, by whom and why."""
 
     time_ms: int
@@ -83,7 +83,7 @@ def receipt_text(text: str | None) -> str | None:
     return " ".join(line.split()) or None
 
 
-def parse_log_entry(data: bytes) -> AnchorEntry | Receipt:
+def parse_log_entry(data: bytes) -> AnchorEntry | ReceiptEntry:
     """Return what an entry of the anchor log says. Raises :class:`InvalidEvidence`."""
     check_size(data, ENTRY_BYTES_MAX, "an entry of the anchor log")
     lines = split_lines(parse_text(data, "an entry of the anchor log"), "an entry of the anchor log")
@@ -103,7 +103,7 @@ def parse_log_entry(data: bytes) -> AnchorEntry | Receipt:
     raise InvalidEvidence(f"not an entry of an anchor log that is known here: {shown(kind)}")
 
 
-def _receipt(values: dict[str, str]) -> Receipt:
+def _receipt(values: dict[str, str]) -> ReceiptEntry:
     if values["kind"] not in tuple(ReceiptKind):
         raise InvalidEvidence(f"not a kind of receipt that is known here: {shown(values['kind'])}")
     if not is_session_id(values["session"]):
@@ -111,7 +111,7 @@ def _receipt(values: dict[str, str]) -> Receipt:
     by, reason = values.get("by"), values.get("reason")
     if by != receipt_text(by) or reason != receipt_text(reason):
         raise InvalidEvidence("a text of a receipt is empty, too long or no plain line")
-    return Receipt(
+    return ReceiptEntry(
         time_ms=parse_decimal(values["time"], "the time of a receipt"),
         kind=ReceiptKind(values["kind"]),
         session_id=values["session"],
@@ -125,7 +125,7 @@ def _receipt(values: dict[str, str]) -> Receipt:
 __all__ = [
     "RECEIPT_TEXT_CHARS_MAX",
     "AnchorEntry",
-    "Receipt",
+    "ReceiptEntry",
     "ReceiptKind",
     "parse_log_entry",
     "receipt_text",

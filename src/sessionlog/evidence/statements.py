@@ -18,7 +18,7 @@ import msgspec
 
 from ..ids import is_session_id
 from .errors import InvalidEvidence
-from .log_entries import Receipt
+from .log_entries import ReceiptEntry
 from .strict import check_size, parse_decimal, parse_hash_hex, parse_text, shown, split_lines
 
 STATEMENTS_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -94,7 +94,7 @@ def _parse(lines: list[str]) -> SessionStatement:
 
 
 def check_changes(
-    before: Mapping[str, SessionStatement], changes: Iterable[SessionStatement], receipts: Mapping[int, Receipt]
+    before: Mapping[str, SessionStatement], changes: Iterable[SessionStatement], receipts: Mapping[int, ReceiptEntry]
 ) -> list[str]:
     """Return what is wrong with the changes of one anchor; nothing, if each is allowed.
 
@@ -124,7 +124,7 @@ def check_changes(
 
 
 def _change_fault(
-    before: SessionStatement | None, after: SessionStatement, receipts: Mapping[int, Receipt]
+    before: SessionStatement | None, after: SessionStatement, receipts: Mapping[int, ReceiptEntry]
 ) -> str | None:
     if after.state is SessionState.DELETED:
         return _deletion_fault(before, after, receipts)
@@ -149,7 +149,7 @@ def _change_fault(
 
 
 def _deletion_fault(
-    before: SessionStatement | None, after: SessionStatement, receipts: Mapping[int, Receipt]
+    before: SessionStatement | None, after: SessionStatement, receipts: Mapping[int, ReceiptEntry]
 ) -> str | None:
     if before is None or before.state is SessionState.DELETED:
         return "it is said to be deleted, but was not there"

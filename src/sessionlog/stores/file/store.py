@@ -200,6 +200,20 @@ class FileStore:
         while data := await reader.step():
             yield data
 
+    async def flush_session(self, session_id: str) -> int:
+        """Flush a log, whoever wrote it, and return how many of its bytes are whole commits on the medium.
+
+        The size is taken under the shared lock, so no write that may yet be cut back is counted, and a writer waits for
+        that one call, not for the flush. Raises :class:`SessionNotFound`, :class:`CorruptLog`, :class:`SessionLocked`
+        and :class:`StoreFailed`.
+        """
+        self._check_usable()
+        check_session_id(session_id)
+        wait = LockWait(session_id, self._lock_wait_s)
+        while (size := await self._system.in_thread(self._flush_session_blocking, session_id)) is None:
+            await wait.pause()
+        return size
+
     async def read_head(self, session_id: str) -> Head | None:
         """Return the last record's position and hash; reads the file's end only."""
         position = await self.read_position(session_id)
@@ -394,6 +408,22 @@ class FileStore:
         check_session_id(session_id)
         position = after if isinstance(after, Position) else None
         return LogReader(self._layout, self._system, session_id, position, line_bytes_max=self._line_bytes_max)
+
+    def _flush_session_blocking(self, session_id: str) -> int | None:
+        """Return the size of the flushed log; ``None`` while a writer has the lock."""
+        fd = self._layout.open_to_read(session_id)
+        try:
+            if not self._system.try_share(fd):
+                return None
+            size = self._system.fstat(fd).st_size
+            self._system.unlock(fd)
+            self._system.flush(fd)
+            self._check_there(fd, session_id)
+            return size
+        except OSError as error:
+            raise store_failed(error, self._layout.log_path(session_id), "cannot flush the log") from error
+        finally:
+            self._layout.close(fd)
 
     def _read_position_blocking(self, session_id: str) -> Position | None:
         fd = self._layout.open_to_read(session_id)

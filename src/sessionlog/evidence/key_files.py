@@ -1,0 +1,117 @@
+"""The keys of an anchor log as files: the private key, its name, and what was signed last.
+
+    <keys>/log.key     the private key, PKCS#8 PEM, 0600
+    <keys>/log.vkey    the public key, under the log's origin
+    <keys>/last        size and root of the newest checkpoint that was signed, written before its signature leaves
+
+``last`` is what keeps one key from signing two histories on one machine: anchors that were restored from an old backup
+end before it.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..stores.file.system import System
+from .anchor_files import EvidenceDirectory
+from .errors import AnchoringStopped, InvalidEvidence
+from .keys import PrivateKey, VerifierKey, parse_vkey
+from .strict import HASH_BYTES, encode_base64, parse_base64, parse_decimal, parse_text, split_lines
+
+KEY_FILE_BYTES_MAX: Final = 16 * 1024
+_KEY: Final = "log.key"
+_VKEY: Final = "log.vkey"
+_LAST: Final = "last"
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """What was signed last: how many entries the anchor log had, and its root."""
+
+    size: int
+    root: bytes
+
+
+def default_keys() -> Path:
+    """Return where keys are kept unless told otherwise: ``~/.config/sessionlog/keys``, by ``XDG_CONFIG_HOME``."""
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return config / "sessionlog" / "keys"
+
+
+def make_keys(keys: str | os.PathLike[str], origin: str) -> VerifierKey:
+    """Make the key of a new anchor log in the directory ``keys``, and return its public half.
+
+    Args:
+        keys: The directory; made 0700 if it is missing. Never one inside the store.
+        origin: The log's name for ever, like a URL without its scheme: ``example.com/agents/store``.
+
+    Raises:
+        AnchoringStopped: There is a key already.
+        InvalidEvidence: The origin cannot name a log.
+        StoreFailed: The files cannot be written.
+    """
+    directory = EvidenceDirectory(keys)
+    with directory.locked():
+        if any(directory.read(name, KEY_FILE_BYTES_MAX) is not None for name in (_KEY, _VKEY, _LAST)):
+            raise AnchoringStopped(f"{directory.root} holds a key already: one key signs one log")
+        key = PrivateKey.generate(origin)
+        directory.write({_KEY: key.to_pem()})
+        directory.write({_VKEY: f"{key.key}\n".encode()})
+    return key.key
+
+
+def read_vkey(keys: str | os.PathLike[str]) -> VerifierKey:
+    """Return the public key in the directory ``keys``. Raises :class:`InvalidEvidence`, :class:`StoreFailed`."""
+    return KeyFiles(keys).vkey()
+
+
+class KeyFiles:
+    """The files of one key. All calls block."""
+
+    def __init__(self, keys: str | os.PathLike[str], system: System | None = None) -> None:
+        """Look into the directory ``keys``; nothing is read yet."""
+        self._directory = EvidenceDirectory(keys, system)
+
+    def vkey(self) -> VerifierKey:
+        """Return the public key."""
+        lines = split_lines(parse_text(self._read(_VKEY), "the public key"), "the public key")
+        if len(lines) != 1:
+            raise InvalidEvidence(f"{self._directory.path(_VKEY)} must hold one verifier key on one line")
+        return parse_vkey(lines[0])
+
+    def signer(self) -> PrivateKey:
+        """Return the private key. Raises :class:`InvalidEvidence` unless it is the public key's other half."""
+        vkey = self.vkey()
+        key = PrivateKey.from_pem(vkey.name, self._read(_KEY))
+        if key.key != vkey:
+            raise InvalidEvidence(f"the private key in {self._directory.root} is not the one of {_VKEY}")
+        return key
+
+    def last(self) -> Signed | None:
+        """Return what was signed last; ``None`` if nothing was."""
+        data = self._directory.read(_LAST, KEY_FILE_BYTES_MAX)
+        if data is None:
+            return None
+        lines = split_lines(parse_text(data, "the file 'last'"), "the file 'last'")
+        if len(lines) != 2:
+            raise InvalidEvidence(f"{self._directory.path(_LAST)} must hold a size and a root")
+        return Signed(
+            parse_decimal(lines[0], "the size signed last"),
+            parse_base64(lines[1], "the root signed last", size=HASH_BYTES),
+        )
+
+    def write_last(self, signed: Signed) -> None:
+        """Keep what is signed next; on return it survives power loss."""
+        self._directory.write({_LAST: f"{signed.size}\n{encode_base64(signed.root)}\n".encode()})
+
+    def _read(self, name: str) -> bytes:
+        data = self._directory.read(name, KEY_FILE_BYTES_MAX)
+        if data is None:
+            raise InvalidEvidence(
+                f"there is no {name} in {self._directory.root}: make a key with 'sessionlog keys init ORIGIN'"
+            )
+        return data
+
+
+__all__ = ["KeyFiles", "Signed", "default_keys", "make_keys", "read_vkey"]
