@@ -10,6 +10,7 @@ import pytest
 from sessionlog import (
     RECEIPT_DOMAIN,
     RECEIPTS_SESSION,
+    Damage,
     Deletions,
     FileStore,
     HeadConflict,
@@ -17,6 +18,7 @@ from sessionlog import (
     Receipt,
     Receipts,
     ReceiptState,
+    Report,
     SessionHeld,
     SessionId,
     SessionLocked,
@@ -24,8 +26,11 @@ from sessionlog import (
     SessionNotFound,
     SessionStartState,
     Store,
+    audit_session,
+    audit_store,
     create_session_with_id,
     delete,
+    fork_at,
     open_session,
     settle_deletion,
     user_message,
@@ -325,3 +330,34 @@ async def test_what_is_no_receipt_is_passed_over(store: Store) -> None:
     await settle_deletion(store, "gone")
     await filled(store, "more")
     assert (await delete(store, "more")).state is ReceiptState.DONE
+
+
+@pytest.mark.parametrize("whole_store", [False, True])
+@pytest.mark.parametrize("id_used_again", [False, True])
+async def test_the_origin_of_a_fork_cannot_be_checked_once_its_source_is_deleted(
+    store: Store, whole_store: bool, id_used_again: bool
+) -> None:
+    """That is no fault and no proof, and said. Without a receipt it is a fault."""
+    log = await filled(store)
+    assert log.head is not None
+    forked = await fork_at(store, "gone", log.head.hash)
+
+    async def audited() -> Report:
+        if not whole_store:
+            return await audit_session(store, forked.session_id)
+        reports = {report.session_id: report async for report in audit_store(store)}
+        return reports[forked.session_id]
+
+    assert (await audited()).remarks == ()
+    await store.delete_session("gone", log.head)
+    assert [finding.damage for finding in (await audited()).findings] == [Damage.PROVENANCE]
+
+    await filled(store)
+    receipt = await delete(store, "gone")
+    if id_used_again:
+        await filled(store, title="another")
+    report = await audited()
+    assert report.ok
+    [remark] = report.remarks
+    assert f"its source gone was deleted (receipt: record {receipt.seq} of {RECEIPTS_SESSION})" in remark
+    assert "cannot be checked" in remark

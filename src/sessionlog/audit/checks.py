@@ -8,6 +8,8 @@ import msgspec
 
 from ..chain import LogScanner, LogState, Verdict
 from ..errors import CorruptLog, Damage, EntryNotFound, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
+from ..ids import SessionId
+from ..receipts import RECEIPTS_SESSION, Receipts
 from ..record import HashedEntry
 from ..store import Store
 from ..stores.file import FileStore
@@ -34,9 +36,10 @@ async def verify_session(store: Store, session_id: str) -> Report:
 async def audit_session(store: Store, session_id: str) -> Report:
     """Check the bytes and the meaning of one session's log, and verify the source that it names.
 
-    Raises as :func:`verify_session`, about the session itself; a source that is not there is a finding.
+    Raises as :func:`verify_session`, about the session itself. A source that is not there is a finding, or a remark if
+    the store has a receipt of its deletion: then the origin cannot be checked, which neither proves nor disproves it.
     """
-    return await _audit(store, session_id, known={})
+    return await _audit(store, session_id, known={}, deleted=_Deleted(store))
 
 
 async def verify_store(store: Store, *, jobs: int = 1) -> AsyncGenerator[Report, None]:
@@ -70,8 +73,9 @@ async def audit_store(store: Store, *, jobs: int = 1) -> AsyncGenerator[Report, 
     directory = directory_of(store)
     if directory is None or len(session_ids) < MANY_SESSIONS:
         sources, known = await _survey(store, session_ids)
+        deleted = _Deleted(store)
         for session_id in _sources_first(session_ids, sources):
-            yield await _reported(session_id, _audit(store, session_id, known=known))
+            yield await _reported(session_id, _audit(store, session_id, known=known, deleted=deleted))
         return
     sources = {}
     async with aclosing(in_chunks(_sources_of, directory, _parts(session_ids), jobs=jobs)) as parts:
@@ -91,7 +95,11 @@ async def _verify_each(store: Store, session_ids: Sequence[str]) -> list[Report]
 async def _audit_each(store: Store, session_ids: Sequence[str]) -> list[Report]:
     """Audit sessions of whole families, each source before what was made from it."""
     _, known = await _survey(store, session_ids)
-    return [await _reported(session_id, _audit(store, session_id, known=known)) for session_id in session_ids]
+    deleted = _Deleted(store)
+    return [
+        await _reported(session_id, _audit(store, session_id, known=known, deleted=deleted))
+        for session_id in session_ids
+    ]
 
 
 async def _sources_of(store: Store, session_ids: Sequence[str]) -> dict[str, str]:
@@ -190,22 +198,55 @@ async def _look(store: Store, session_id: str, *, meaning: bool, evidence: Evide
     return reading
 
 
-async def _audit(store: Store, session_id: str, *, known: Mapping[str, Evidence]) -> Report:
+class _Deleted:
+    """What the store's receipts say, read once, and only if a source is missing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._receipts: Receipts | None = None
+
+    async def remark(self, claim: Claim) -> str | None:
+        """Say that the source of ``claim`` was deleted; ``None``: there is no receipt of that."""
+        if self._receipts is None:
+            self._receipts = receipts = Receipts()
+            try:
+                async with aclosing(self._store.read(RECEIPTS_SESSION)) as records:
+                    async for record in records:
+                        receipts.take_record(record)
+            except (SessionNotFound, CorruptLog):
+                pass  # what stands before the damage counts; its own audit tells of it
+        receipt = self._receipts.done.get(SessionId(claim.source_id))
+        if receipt is None:
+            return None
+        return (
+            f"{claim.member}: its source {claim.source_id} was deleted (receipt: record {receipt.seq} of "
+            f"{RECEIPTS_SESSION}), so where it comes from cannot be checked"
+        )
+
+
+async def _audit(store: Store, session_id: str, *, known: Mapping[str, Evidence], deleted: _Deleted) -> Report:
     """Audit one session. ``known`` holds what sources prove: what this one does is left there, for those after it."""
     reading = await _read(store, session_id, meaning=True, evidence=known.get(session_id))
     provenance: list[str] = []
+    remarks: list[str] = list(store.remarks(session_id)) if isinstance(store, FileStore) else []
     if len(reading.claims) > 1:
         provenance.append("the session names both forked_from and compacted_from")
     for claim in reading.claims:
-        fault = await _claim_fault(store, claim, known=known)
-        if fault is not None:
+        fault, is_gone = await _follow(store, claim, known=known)
+        remark = await deleted.remark(claim) if is_gone else None
+        if remark is not None:
+            remarks.append(remark)
+        elif fault is not None:
             provenance.append(f"{claim.member}: {fault}")
-    remarks = store.remarks(session_id) if isinstance(store, FileStore) else ()
     return reading.findings.report(reading.verdict, provenance=provenance, remarks=remarks)
 
 
-async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[str, Evidence]) -> str | None:
-    """Follow ``claim`` into its source, unless that was read for it already; say why it does not hold."""
+async def _follow(store: Store, claim: Claim, *, known: Mapping[str, Evidence]) -> tuple[str | None, bool]:
+    """Follow ``claim`` into its source, unless that was read for it already.
+
+    Returns why the claim does not hold, and whether that may be because the source was deleted: it is not there, or is
+    a whole log without that record, as the one is that was made under the same id later.
+    """
     evidence = known.get(claim.source_id)
     if evidence is None or not evidence.covers(claim):
         evidence = Evidence()
@@ -213,10 +254,10 @@ async def _claim_fault(store: Store, claim: Claim, *, known: Mapping[str, Eviden
         try:
             await _read(store, claim.source_id, meaning=False, evidence=evidence)
         except (SessionNotFound, InvalidSessionId) as error:
-            return f"its source is missing: {error}"
+            return f"its source is missing: {error}", True
         except (StoreFailed, EntryNotFound) as error:
             raise StoreFailed(f"its source cannot be read: {error}") from error
-    return evidence.fault(claim)
+    return evidence.fault(claim), evidence.lacks(claim)
 
 
 async def _reported(session_id: str, check: Awaitable[Report]) -> Report:

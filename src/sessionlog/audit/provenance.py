@@ -80,6 +80,10 @@ class Evidence:
         wanted = self._state_wanted.get(claim.at_hash)
         return self.verdict is not None and wanted is not None and wanted >= (claim.state is not None)
 
+    def lacks(self, claim: Claim) -> bool:
+        """Tell whether the source is whole and does not hold the record of ``claim``, which must be covered."""
+        return self.verdict is not None and self.verdict.ok and claim.at_hash not in self._held
+
     def fault(self, claim: Claim) -> str | None:
         """Say why the source does not bear out ``claim``, which must be covered; ``None``: it does."""
         source_id, verdict = claim.source_id, self.verdict
