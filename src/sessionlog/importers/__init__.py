@@ -11,6 +11,7 @@ pass), :mod:`.engine` (one import, from end to end), :mod:`.contained` (a file f
 them apart. :mod:`.documents` are no transcripts: whole sessions of phi-core.
 """
 
+from .deleted import Deleted
 from .documents import DOCUMENT_BRACKETS_MAX, DOCUMENT_BYTES_MAX, ImportedDocument, find_documents, import_document
 from .engine import import_transcript
 from .layout import START, Layout
@@ -37,6 +38,7 @@ __all__ = [
     "START",
     "Answered",
     "CaughtUp",
+    "Deleted",
     "Due",
     "Format",
     "Found",

@@ -12,11 +12,13 @@ from typing import Final
 
 import msgspec
 
+from ..errors import SessionNotFound
 from ..ids import SessionId, now_ms
 from ..loops import SpawnLinked
 from ..store import Store
 from .bounds import PAST_BOUND_REASON, past_bound
 from .contained import contained
+from .deleted import DELETED_REASON, Deleted, take_out
 from .ledger import ImportNote, Ledger, Source, read_ledger
 from .lines import ByteFile, Found, Pieces
 from .plan import Plan, PlannedSession
@@ -33,6 +35,8 @@ LISTED_FREE_BYTES: Final = 64 * 1024
 LISTED_BYTES: Final = 32
 """What a listed piece takes in a note, beside the reason."""
 
+RUNS_MAX: Final = 100
+"""An import begins anew when somebody else changes what it builds on, so many times at most."""
 NO_OBJECT_REASON: Final = "no line of it holds a JSON object: is it a transcript?"
 
 
@@ -43,28 +47,34 @@ async def import_transcript(
     *,
     growing: bool | None = None,
     progress: Callable[[int], None] | None = None,
+    deleted: Deleted | None = None,
     clock: Callable[[], int] = now_ms,
 ) -> ImportReport:
     """Import one transcript of ``source_format``, or what is new in it since the last time.
 
     ``growing`` says whether the file is still being written: what may go on at its very end then waits. By default that
     is so if the file ends in the middle of a line. ``progress`` is called with the number of bytes done since its last
-    call; the numbers add up to the file's size. ``clock`` gives the time of the import, in unix ms.
+    call; the numbers add up to the file's size. ``deleted`` knows which sessions were deleted from ``store``: they are
+    passed over, unless it was made with ``again=True``. ``clock`` gives the time of the import, in unix ms.
 
     Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, or when anything else goes wrong
     with it, and whatever the store raises. What was committed until then stays, and importing again goes on from there.
     """
+    deleted = deleted or Deleted(store)
     path, file = await open_regular(path)
     try:
         with contained(path):
             meter = Meter(progress)
-            while True:
-                run = _Import(store, path, file, source_format, growing=growing, meter=meter, clock=clock)
+            for _ in range(RUNS_MAX):
+                run = _Import(
+                    store, path, file, source_format, growing=growing, meter=meter, deleted=deleted, clock=clock
+                )
                 try:
                     return await run.run()
-                except _Outrun:
+                except (_Outrun, SessionNotFound):  # a session was deleted meanwhile
                     meter.restart()
                     await file.seek(0)
+            raise ImportFailed(path, f"what the store has of it changed {RUNS_MAX} times meanwhile: import it again")
     finally:
         await close(file)
 
@@ -85,6 +95,7 @@ class _Import:
         *,
         growing: bool | None,
         meter: Meter,
+        deleted: Deleted,
         clock: Callable[[], int],
     ) -> None:
         self._store = store
@@ -95,7 +106,9 @@ class _Import:
         self._growing = growing
         self._clock = clock
         self._meter = meter
+        self._deleted = deleted
         self._survey = Survey()
+        self._gone: set[SessionId] = set()
 
     async def run(self) -> ImportReport:
         size = await self._read_survey()
@@ -105,9 +118,14 @@ class _Import:
         if header is None:
             self._meter.finish(size)
             return self._report_nothing(size)
+        await self._deleted.settle(header.session_id)
         base, ledgers = await self._find_base(header.session_id)
+        if base not in ledgers and await self._deleted.among([base]):
+            self._meter.finish(size)
+            return self._report_deleted(base, size)
         source = self._source(size)
         result = await self._plan(base, ledgers)
+        await self._take_out_deleted(result, ledgers)
         self._bound(result, ledgers, header)
         growing = self._growing if self._growing is not None else True if self._survey.unfinished else None
         if self._is_beginning(ledgers):
@@ -147,6 +165,18 @@ class _Import:
             unchanged=True,
         )
 
+    def _report_deleted(self, session_id: SessionId, size: int) -> ImportReport:
+        """Report a file whose session was deleted from the store."""
+        return ImportReport(
+            path=self._path,
+            bytes_read=size,
+            format=self._format.name,
+            session_id=session_id,
+            unchanged=True,
+            passed_over=DELETED_REASON,
+            deleted=[session_id],
+        )
+
     def _source(self, size: int) -> Source:
         """Return what new notes say of this file."""
         path = str(self._path).encode(errors="surrogateescape").decode(errors="replace")
@@ -179,9 +209,21 @@ class _Import:
         return self._survey.prefixes.size
 
     async def _find_base(self, wanted: SessionId) -> tuple[SessionId, dict[SessionId, Ledger]]:
-        """Return the main session's id and what the store has of this file: the first that goes with it, or nothing."""
+        """Return the main session's id and what the store has of this file: the first that goes with it, or nothing.
+
+        With nothing, the id is the first one that was deleted, if any was, else the first that is free.
+        """
         number, base = 1, wanted
-        while (ledger := await read_ledger(self._store, base, self._format.name)) is not None:
+        deleted: SessionId | None = None
+        while True:
+            ledger = await read_ledger(self._store, base, self._format.name)
+            if ledger is None:
+                if not await self._deleted.among([base]):
+                    return deleted or base, {}
+                deleted = deleted or base
+                number += 1
+                base = SessionId(f"{wanted}-{number}")
+                continue
             unwritten = ledger.last_note is None and ledger.only_begun_ms is not None
             if unwritten and ledger.only_begun_ms == self._start_ms(wanted):
                 return base, {base: ledger}
@@ -195,7 +237,6 @@ class _Import:
                 return base, ledgers
             number += 1
             base = SessionId(f"{wanted}-{number}")
-        return base, {}
 
     def _may_go_with(self, ledger: Ledger) -> bool:
         """Tell whether the first object of the file that ``ledger`` knows is the same: a cheap look."""
@@ -234,6 +275,13 @@ class _Import:
             if not foreign:
                 return result
             taken |= foreign
+
+    async def _take_out_deleted(self, result: Plan, ledgers: dict[SessionId, Ledger]) -> None:
+        """Take the derived sessions out of the plan that were deleted from the store."""
+        new = [one.session_id for one in result.sessions if one.session_id not in ledgers]
+        deleted = await self._deleted.among(new)
+        if deleted:
+            self._gone = take_out(result, deleted, ledgers.keys())
 
     def _bound(self, result: Plan, ledgers: dict[SessionId, Ledger], header: Header) -> None:
         """Leave out the sessions that are past the bound of what a file may copy (:mod:`.bounds`)."""
@@ -348,8 +396,14 @@ class _Import:
             imported=len(lines) - len(self._survey.left_out | held.keys()),
             imported_before=imported_before,
             not_understood=self._survey.not_understood,
-            waiting=[NotUnderstood(lines[at], held[at]) for at in sorted(held)] + self._survey.waiting,
+            waiting=[
+                NotUnderstood(lines[at], held[at])
+                for at in sorted(held)
+                if result.session_of[at].session_id not in self._gone
+            ]
+            + self._survey.waiting,
             unchanged=writer is None,
+            deleted=sorted(self._gone),
         )
 
 

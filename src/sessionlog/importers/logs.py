@@ -20,6 +20,7 @@ from ..ids import Head, SessionId
 from ..record import HashedEntry
 from ..store import Store
 from .contained import contained
+from .deleted import DELETED_REASON, Deleted
 from .lines import ByteFile, Chunks
 from .marks import Prefixes
 from .report import ImportedSession, ImportFailed, ImportReport, NotUnderstood
@@ -71,8 +72,16 @@ async def is_log(path: Path) -> bool:
     return all(member in start for member in _MEMBERS) and _FORMAT.search(start) is not None
 
 
-async def import_log(store: Store, path: Path, *, progress: Callable[[int], None] | None = None) -> ImportReport:
+async def import_log(
+    store: Store,
+    path: Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+    deleted: Deleted | None = None,
+) -> ImportReport:
     """Bring the session whose log lies at ``path``, or what is new in it; ``progress`` counts the file's bytes.
+
+    A session that was ``deleted`` from ``store`` is passed over, as :func:`import_transcript` does.
 
     Raises :class:`LogForked`; :class:`ImportFailed` for a log that cannot be read or is broken, before anything is
     written; and whatever the store raises.
@@ -84,6 +93,11 @@ async def import_log(store: Store, path: Path, *, progress: Callable[[int], None
             log = await _verify(file, path, store, meter)
             if log.session_id is None or log.head is None:
                 raise ImportFailed(path, "the log holds no whole record")
+            deleted = deleted or Deleted(store)
+            await deleted.settle(log.session_id)
+            if await deleted.among([log.session_id]):
+                meter.finish(log.prefixes.size)
+                return _report_deleted(path, log.session_id, log.prefixes.size)
             here = await store.read_head(log.session_id) if await store.exists(log.session_id) else None
             if not await _is_one_chain(store, file, log.session_id, here, log.head):
                 parted_at = await _parting(store, file, log.session_id)
@@ -108,6 +122,18 @@ async def import_log(store: Store, path: Path, *, progress: Callable[[int], None
         waiting=log.waiting,
         unchanged=not added,
         older_copy=before > log.head.seq + 1,
+    )
+
+
+def _report_deleted(path: Path, session_id: SessionId, size: int) -> ImportReport:
+    return ImportReport(
+        path=path,
+        bytes_read=size,
+        format=LOG_FORMAT_NAME,
+        session_id=session_id,
+        unchanged=True,
+        passed_over=DELETED_REASON,
+        deleted=[session_id],
     )
 
 

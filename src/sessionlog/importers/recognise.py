@@ -12,6 +12,7 @@ from ..store import Store
 from .claude_code.transcript import ClaudeCode
 from .codex import Codex
 from .contained import contained
+from .deleted import Deleted
 from .engine import NO_OBJECT_REASON, import_transcript
 from .foreign import PHI_CORE, WHOLE_BYTES_MAX, foreign_document, foreign_name
 from .lines import Bad, ByteFile, Found, Pieces, Tail
@@ -41,6 +42,7 @@ async def import_file(
     formats: Sequence[Format] = FORMATS,
     growing: bool | None = None,
     progress: Callable[[int], None] | None = None,
+    deleted: Deleted | None = None,
     clock: Callable[[], int] = now_ms,
 ) -> ImportReport:
     """Import one transcript, or what is new in it since the last time, in whichever of ``formats`` it is.
@@ -49,7 +51,8 @@ async def import_file(
 
     ``growing`` says whether the file is still being written: what may go on at its very end then waits. By default that
     is so if the file ends in the middle of a line. ``progress`` is called with the number of bytes done since its last
-    call; the numbers add up to the file's size. ``clock`` gives the time of the import, in unix ms.
+    call; the numbers add up to the file's size. ``deleted`` knows which sessions were deleted from ``store``: they are
+    passed over, unless it was made with ``again=True``. ``clock`` gives the time of the import, in unix ms.
 
     Raises :class:`ImportFailed` when the file cannot be read or is of none of ``formats``, and whatever the store
     raises. What was committed until then stays, and importing again goes on from there. A file that holds nothing whole
@@ -58,13 +61,13 @@ async def import_file(
     if is_trace(path):
         return ImportReport(path=path, bytes_read=0, unchanged=True, passed_over=TRACE_REASON)
     if await is_log(path):
-        return await import_log(store, path, progress=progress)
+        return await import_log(store, path, progress=progress, deleted=deleted)
     found = await _look(store, path, formats)
     if isinstance(found, ImportReport):
         if progress is not None and found.bytes_read:
             progress(found.bytes_read)
         return found
-    return await import_transcript(store, path, found, growing=growing, progress=progress, clock=clock)
+    return await import_transcript(store, path, found, growing=growing, progress=progress, deleted=deleted, clock=clock)
 
 
 async def import_paths(
@@ -75,16 +78,21 @@ async def import_paths(
     growing: bool | None = None,
     progress: Callable[[int], None] | None = None,
     on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
+    again: bool = False,
     clock: Callable[[], int] = now_ms,
 ) -> ImportSummary:
     """Import files and folders, of mixed formats too, as :func:`find_transcripts` finds them, one after the other.
 
-    ``on_file`` is called after each file; the others are those of :func:`import_file`. A file that cannot be imported
-    does not stop the others: its :class:`ImportFailed` is in the summary. What the store raises does stop.
+    ``on_file`` is called after each file; ``again`` brings back what was deleted from ``store``; the others are those
+    of :func:`import_file`. A file that cannot be imported does not stop the others: its :class:`ImportFailed` is in the
+    summary. What the store raises does stop.
     """
+    deleted = Deleted(store, again=again)
 
     async def one(path: Path) -> ImportReport:
-        return await import_file(store, path, formats=formats, growing=growing, progress=progress, clock=clock)
+        return await import_file(
+            store, path, formats=formats, growing=growing, progress=progress, deleted=deleted, clock=clock
+        )
 
     return await import_each(one, paths, on_file=on_file)
 

@@ -49,6 +49,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     ``unchanged``: everything was there already, and nothing was written.
     ``older_copy``: besides, more of the same file is in the store; this is a beginning of it, such as a backup.
     ``passed_over`` says why the file is not meant to be imported, such as a trace beside a log.
+    ``deleted`` names the sessions of the file that were deleted from the store, and those that would come from them:
+    their pieces are not imported.
     ``format`` is the format's name, ``sessionlog`` for a log of ours; ``None`` for a file that is empty so far.
     ``live_session_id`` is the session that the last message of the file belongs to: the one to resume.
     """
@@ -66,6 +68,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: bool = False
     older_copy: bool = False
     passed_over: str | None = None
+    deleted: list[SessionId] = msgspec.field(default_factory=list)
 
     @property
     def records_added(self) -> int:

@@ -30,6 +30,7 @@ import msgspec
 from ..errors import CorruptLog, HeadConflict, SessionExists, SessionLocked
 from ..ids import SessionId, now_ms
 from ..store import Store
+from .deleted import Deleted
 from .paths import find_transcripts
 from .protocol import Format
 from .recognise import FORMATS, import_file
@@ -181,17 +182,20 @@ class Watch:
         skip: Path | None = None,
         formats: Sequence[Format] = FORMATS,
         pace: Pace = PACE,
+        again: bool = False,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         """Watch ``paths``, as :func:`find_transcripts` finds them, but nothing below ``skip``: the store's own files.
 
-        ``clock`` gives the time in unix ms, which the files' own times are compared with.
+        ``again`` brings back what was deleted from ``store``. ``clock`` gives the time in unix ms, which the files' own
+        times are compared with.
         """
         self._store = store
         self._paths = list(paths)
         self._skip = None if skip is None else Path(os.path.realpath(skip))
         self._formats = formats
         self._pace = pace
+        self._deleted = Deleted(store, again=again)
         self._clock = clock
         self._agenda = Agenda(pace)
         self._known: dict[Path, _Known] = {}
@@ -270,7 +274,12 @@ class Watch:
         began = anyio.current_time()
         try:
             report = await import_file(
-                self._store, path, formats=self._formats, growing=growing or None, clock=self._clock
+                self._store,
+                path,
+                formats=self._formats,
+                growing=growing or None,
+                deleted=self._deleted,
+                clock=self._clock,
             )
             outcome = _told(report, known)
         except (HeadConflict, SessionExists, SessionLocked):

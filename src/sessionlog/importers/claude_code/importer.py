@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...ids import now_ms
 from ...store import Store
+from ..deleted import Deleted
 from ..engine import import_transcript
 from ..paths import import_each
 from ..report import ImportFailed, ImportReport, ImportSummary
@@ -19,19 +20,23 @@ async def import_file(
     *,
     growing: bool | None = None,
     progress: Callable[[int], None] | None = None,
+    deleted: Deleted | None = None,
     clock: Callable[[], int] = now_ms,
 ) -> ImportReport:
     """Import one Claude Code transcript, or what is new in it since the last time.
 
     ``growing`` says that the file is still being written: the token usage of its last message then waits until that
     message is over. By default that is so if the file ends in the middle of a line. ``progress`` is called with the
-    number of bytes done since its last call; the numbers add up to the file's size. ``clock`` gives the time of the
-    import, in unix ms.
+    number of bytes done since its last call; the numbers add up to the file's size. ``deleted`` knows which sessions
+    were deleted from ``store``: they are passed over, unless it was made with ``again=True``. ``clock`` gives the time
+    of the import, in unix ms.
 
     Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, and whatever the store raises.
     What was committed until then stays, and importing again goes on from there.
     """
-    return await import_transcript(store, path, FORMAT, growing=growing, progress=progress, clock=clock)
+    return await import_transcript(
+        store, path, FORMAT, growing=growing, progress=progress, deleted=deleted, clock=clock
+    )
 
 
 async def import_paths(
@@ -41,16 +46,18 @@ async def import_paths(
     growing: bool | None = None,
     progress: Callable[[int], None] | None = None,
     on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
+    again: bool = False,
     clock: Callable[[], int] = now_ms,
 ) -> ImportSummary:
     """Import files and folders, as :func:`find_transcripts` finds them, one after the other.
 
-    ``on_file`` is called after each file; ``growing``, ``progress`` and ``clock`` are those of :func:`import_file`. A
-    file that cannot be imported does not stop the others: its :class:`ImportFailed` is in the summary. What the store
-    raises does stop.
+    ``on_file`` is called after each file; ``again`` brings back what was deleted from ``store``; ``growing``,
+    ``progress`` and ``clock`` are those of :func:`import_file`. A file that cannot be imported does not stop the
+    others: its :class:`ImportFailed` is in the summary. What the store raises does stop.
     """
+    deleted = Deleted(store, again=again)
 
     async def one(path: Path) -> ImportReport:
-        return await import_file(store, path, growing=growing, progress=progress, clock=clock)
+        return await import_file(store, path, growing=growing, progress=progress, deleted=deleted, clock=clock)
 
     return await import_each(one, paths, on_file=on_file)
