@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "append": ("append", SESSION),
     "audit": ("audit",),
     "completion": ("completion", "bash"),
+    "delete": ("delete", SESSION, "--dry-run"),
     "demo": ("demo",),
     "diff": ("diff", SESSION, "8d924656-fork-"),
     "export": ("export", SESSION, "--format", "markdown"),

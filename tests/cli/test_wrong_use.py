@@ -34,6 +34,7 @@ WITH_ID = {
     "fork": ("fork", "{}", "--at", HASH),
     "append": ("append", "{}"),
     "repair": ("repair", "{}", "--yes"),
+    "delete": ("delete", "{}", "--yes"),
     "append_create": ("append", "{}", "--create"),
 }
 

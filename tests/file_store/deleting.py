@@ -1,6 +1,7 @@
 """What the tests of deletion share, and what they run in processes of its own.
 
 deleting.py disk|os FOLDER        delete in processes that are killed at each system call in turn
+deleting.py receipt FOLDER        the same, with a receipt
 deleting.py append FOLDER NAME    append until the session is gone; note what was acknowledged
 """
 
@@ -24,6 +25,7 @@ from sessionlog import (
     SessionNotFound,
     SessionStart,
     build_chain,
+    delete,
     link,
 )
 from sessionlog.testing.faults import Fault, FaultySystem, Kill
@@ -83,7 +85,13 @@ async def _delete(root: Path, durability: Durability, fault: Fault) -> None:
         await store.delete_session(ID, log[-1].head)
 
 
-def delete_killed(durability: Durability, folder: Path) -> None:
+async def _delete_with_receipt(root: Path, durability: Durability, fault: Fault) -> None:
+    await prepare(root)
+    async with FileStore(root, durability, system=FaultySystem(fault)) as store:
+        await delete(store, ID, reason="a test")
+
+
+def delete_killed(durability: Durability, folder: Path, *, receipt: bool = False) -> None:
     """Delete in a child for each call before or behind which it can be killed."""
     for when in ("before", "after"):
         for at in itertools.count(1):
@@ -92,7 +100,9 @@ def delete_killed(durability: Durability, folder: Path) -> None:
                 status = 1
                 try:
                     fault = Fault(at=at, action=Kill("before" if when == "before" else "after"))
-                    anyio.run(_delete, folder / f"{when}-{at:03}", durability, fault)
+                    anyio.run(
+                        _delete_with_receipt if receipt else _delete, folder / f"{when}-{at:03}", durability, fault
+                    )
                     status = 0
                 finally:
                     os._exit(status)
@@ -124,5 +134,7 @@ async def append(root: Path, name: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "append":
         anyio.run(append, Path(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "receipt":
+        delete_killed("disk", Path(sys.argv[2]), receipt=True)
     else:
         delete_killed("os" if sys.argv[1] == "os" else "disk", Path(sys.argv[2]))

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -33,7 +34,7 @@ async def test_a_document_becomes_a_session_once(document: Path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "value"), [("bytes_max", len(DOCUMENT)), ("brackets_max", BRACKETS)])
-async def test_a_document_at_a_limit_is_taken_and_one_beyond_it_is_not(document: Path, limit: str, value: int) -> None:
+async def test_a_document_at_a_limit_is_taken_and_one_beyond_it_is_not(document: Path, limit: str, value: Any) -> None:
     assert (await import_document(MemoryStore(), document, **{limit: value})).loop_count == 2
     store = MemoryStore()
     with pytest.raises(ImportFailed, match="the most for a document"):

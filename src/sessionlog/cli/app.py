@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "append": "writing",
     "audit": "checking",
     "completion": "completion",
+    "delete": "deleting",
     "demo": "demo",
     "diff": "parting",
     "export": "exporting",

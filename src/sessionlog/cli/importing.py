@@ -16,12 +16,13 @@ from .short_ids import ShortIds, ShownId
 from .text import counted, safe
 
 if TYPE_CHECKING:
-    from ..importers import Format, ImportedSession, ImportReport, NotUnderstood
+    from ..importers import Deleted, Format, ImportedSession, ImportReport, NotUnderstood
 
 DEFAULT_FOLDERS: Final = ("~/.claude/projects", "~/.codex/sessions", "~/.pi/agent/sessions")
 """Where the tools keep their transcripts: what ``--all`` imports."""
 _PIECES_SHOWN: Final = 5
 _ALL: Final = "sessionlog.import.all"
+_AGAIN: Final = "sessionlog.import.again"
 
 
 class _ImportGroup(click.Group):
@@ -40,6 +41,10 @@ def _remember_all(context: click.Context, _option: click.Parameter, value: bool)
     context.meta[_ALL] = context.meta.get(_ALL, False) or value
 
 
+def _remember_again(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.meta[_AGAIN] = context.meta.get(_AGAIN, False) or value
+
+
 _all_option = click.option(
     "--all",
     is_flag=True,
@@ -47,6 +52,22 @@ _all_option = click.option(
     callback=_remember_all,
     help="Take the folders where the tools keep their transcripts, too.",
 )
+
+
+_again_option = click.option(
+    "--again",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_again,
+    help="Bring back what was deleted from the store.",
+)
+
+
+def _deleted(store: Store) -> "Deleted":
+    """Return what knows which sessions were deleted, and are to be passed over."""
+    from ..importers import Deleted  # noqa: PLC0415 - slow to load
+
+    return Deleted(store, again=click.get_current_context().meta.get(_AGAIN, False))
 
 
 @click.group(
@@ -62,6 +83,7 @@ _all_option = click.option(
     ),
 )
 @_all_option
+@_again_option
 @common_options
 @click.pass_context
 def import_(context: click.Context) -> int | None:
@@ -86,6 +108,7 @@ async def _import_any(app: App, paths: Sequence[Path]) -> int:
 @click.command("PATH...")
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @_all_option
+@_again_option
 @common_options
 def _any_format(paths: Sequence[Path]) -> int:
     return _import_any(paths)
@@ -100,6 +123,7 @@ def _of_format(name: str, tool: str, folder: str, words: str) -> None:
         epilog=example(f"sessionlog import {name} {folder}", f"sessionlog import {name} transcript.jsonl --json"),
     )
     @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+    @_again_option
     @common_options
     @runs
     async def _(app: App, paths: Sequence[Path]) -> int:
@@ -136,6 +160,7 @@ _of_format(
     epilog=example("sessionlog import phi-core session.json", "sessionlog import phi-core saved/ --json"),
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_again_option
 @common_options
 @runs
 async def _phi_core(app: App, paths: Sequence[Path]) -> int:
@@ -151,17 +176,18 @@ async def _phi_core(app: App, paths: Sequence[Path]) -> int:
         raise Refused(f"there is no document (*.json) in {', '.join(map(str, paths))}: name a file or another folder")
     failed = False
     async with app.open_store(make=True) as store:
+        deleted = _deleted(store)
         for path in documents:
-            failed = not await _import_document(app, store, path) or failed
+            failed = not await _import_document(app, store, path, deleted) or failed
     return EXIT_WRONG_USE if failed else EXIT_GOOD
 
 
-async def _import_document(app: App, store: Store, path: Path) -> bool:
+async def _import_document(app: App, store: Store, path: Path, deleted: "Deleted") -> bool:
     """Import one document and say what became of it; tell whether it is in the store now."""
     from ..importers import ImportFailed, import_document  # noqa: PLC0415
 
     try:
-        imported = await import_document(store, path)
+        imported = await import_document(store, path, deleted=deleted)
     except ImportFailed as error:
         await app.out.note(f"sessionlog: {error}")
         return False
@@ -240,11 +266,12 @@ async def _import_files(
     reports: list[ImportReport | None] = []
     shown = await app.shown_ids(store)
     total = await anyio.to_thread.run_sync(_size, files)
+    deleted = _deleted(store)
     with app.out.progress("importing", total, in_bytes=True) as advance:
         for done, path in enumerate(files, 1):
             report: ImportReport | None = None
             try:
-                report = await _import_one(store, path, named, advance)
+                report = await _import_one(store, path, named, advance, deleted)
                 if summary is not None:
                     summary.add(report)
                 if app.out.json or summary is None or len(files) == 1 or not _is_known(report):
@@ -270,13 +297,13 @@ async def _tell_undone(app: App, left: Sequence[str], total: int) -> None:
 
 
 async def _import_one(
-    store: Store, path: Path, named: "Format | None", advance: Callable[[int], None]
+    store: Store, path: Path, named: "Format | None", advance: Callable[[int], None], deleted: "Deleted"
 ) -> "ImportReport":
     from ..importers import import_file, import_transcript  # noqa: PLC0415
 
     if named is None:
-        return await import_file(store, path, progress=advance)
-    return await import_transcript(store, path, named, progress=advance)
+        return await import_file(store, path, progress=advance, deleted=deleted)
+    return await import_transcript(store, path, named, progress=advance, deleted=deleted)
 
 
 def _is_known(report: "ImportReport") -> bool:
@@ -296,6 +323,9 @@ async def print_import(app: App, report: "ImportReport", name: str, shown: Shown
     for session in report.sessions:
         if session.records_added:
             await _print_session(app, session, shown(session.session_id))
+    if report.deleted and report.passed_over is None:
+        names = ", ".join(shown(one) for one in report.deleted)
+        await app.out.line((f"{counted(len(report.deleted), 'session')} deleted before: ", "bold"), names, indent=2)
     await _print_pieces(app, "not understood", report.not_understood)
     await _print_pieces(app, "not imported yet", report.waiting)
 
@@ -341,6 +371,7 @@ def _report_object(report: "ImportReport") -> dict[str, object]:
         "unchanged": report.unchanged,
         "older_copy": report.older_copy,
         "passed_over": report.passed_over,
+        "deleted": report.deleted,
         "sessions": report.sessions,
         "not_understood": report.not_understood,
         "waiting": report.waiting,

@@ -1,7 +1,7 @@
 """Standard input, line by line as it comes."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
@@ -13,7 +13,7 @@ from .output import Refused
 _CHUNK_BYTES: Final = 256 * 1024
 
 
-async def stdin_lines(*, line_bytes_max: int) -> AsyncIterator[list[bytes]]:
+async def stdin_lines(*, line_bytes_max: int) -> AsyncGenerator[list[bytes], None]:
     """Yield the lines that each read completed, without their LF; a last line needs none.
 
     Holds one read and one unfinished line. Raises :class:`Refused` for a line of more than ``line_bytes_max`` bytes.

@@ -36,9 +36,10 @@ _GATHER_MS_MAX: Final = 1000
 
 @click.command(epilog=example("sessionlog watch ~/.claude/projects ~/.codex/sessions", "sessionlog watch . --json"))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--again", is_flag=True, help="Bring back what was deleted from the store.")
 @common_options
 @runs
-async def watch(app: App, paths: Sequence[Path]) -> int:
+async def watch(app: App, paths: Sequence[Path], again: bool) -> int:
     """Import transcripts as they grow.
 
     Files, or folders with everything below, and what appears there later: first what is there, then what running agents
@@ -53,7 +54,7 @@ async def watch(app: App, paths: Sequence[Path]) -> int:
 
     failure: Exception | None = None
     async with app.open_store(make=True) as store, anyio.create_task_group() as tasks:
-        watched = Watch(store, [*folders, *files], skip=app.root)
+        watched = Watch(store, [*folders, *files], skip=app.root, again=again)
         wanted = {os.fspath(file) for file in files}
         if folders:
             tasks.start_soon(_pass_on_events, app, watched, folders, wanted, True)

@@ -16,6 +16,7 @@ from ..ids import SessionId
 from ..loops import import_session, read_document
 from ..store import Store
 from .contained import contained
+from .deleted import DELETED_REASON, Deleted
 from .paths import files_at
 from .report import ImportFailed
 from .source import close, open_regular
@@ -42,10 +43,12 @@ async def import_document(
     *,
     bytes_max: int = DOCUMENT_BYTES_MAX,
     brackets_max: int = DOCUMENT_BRACKETS_MAX,
+    deleted: Deleted | None = None,
 ) -> ImportedDocument:
     """Import the phi-core document at ``path`` under its own session id, in one commit.
 
-    Raises :class:`ImportFailed` when it cannot be read, is over one of the limits or is no such document;
+    Raises :class:`ImportFailed` when it cannot be read, is over one of the limits, is no such document, or its session
+    was ``deleted`` from ``store`` (and that was not made with ``again=True``);
     :class:`SessionExists`, and whatever else the store raises. Nothing was written then.
     """
     path, file = await open_regular(path)
@@ -57,6 +60,10 @@ async def import_document(
             if data.count(b"[") + data.count(b"{") > brackets_max:
                 raise ImportFailed(path, f"it has more than {brackets_max:,} brackets, the most for a document")
             session = read_document(data)
+            deleted = deleted or Deleted(store)
+            await deleted.settle(session.session_id)
+            if await deleted.among([SessionId(session.session_id)]):
+                raise ImportFailed(path, f"its session {session.session_id} was {DELETED_REASON}")
             return ImportedDocument(path, await import_session(store, session), len(session.loops))
     finally:
         await close(file)
