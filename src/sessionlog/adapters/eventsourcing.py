@@ -8,7 +8,10 @@ recorded together, with the tracking of what it comes from, is one append. Any n
 one application. The events of an application that is in use are held in memory.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
+from threading import Thread
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -28,8 +31,9 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic
 
-from .. import Domain
-from ._thin import Access
+from .. import Domain, EntryNotFound, SessionNotFound, SessionStartState, Store, open_or_create_session, open_store
+from ..blocking import run
+from ._thin import FRAMEWORK_LABEL, KEY_LABEL, Logs, session_id_of
 from .eventsourcing_log import DOMAIN, Application, Duplicate, Event
 
 _APPLICATIONS: Final = Domain(DOMAIN, Application, Application.apply)
@@ -41,10 +45,15 @@ RecorderT = TypeVar("RecorderT", bound="SessionlogRecorder")
 class SessionlogRecorder:
     """What all recorders are: one log."""
 
-    def __init__(self, logs: Access[Application], key: str) -> None:
-        """Work on the log ``key``."""
-        self._logs = logs
+    def __init__(self, root: str, key: str) -> None:
+        """Work on the log ``key`` in the directory ``root``."""
+        self._root = root
         self._key = key
+        self._logs = Logs(_APPLICATIONS, root)
+
+    def watch(self, tell: Callable[[], None]) -> "_Appends":
+        """Call ``tell`` whenever something was appended to the log, by whichever process."""
+        return _Appends(self._root, self._key, tell)
 
     def _record(self, events: Sequence[StoredEvent], tracking: Tracking | None) -> list[int]:
         new = [Event(one.originator_id, one.originator_version, one.topic, one.state) for one in events]
@@ -54,7 +63,7 @@ class SessionlogRecorder:
             return application.record(new, tracked), len(application.events)
 
         try:
-            before = self._logs.call(lambda logs: logs.change(self._key, decide))
+            before = run(self._logs.change, self._key, decide)
         except Duplicate as duplicate:
             raise IntegrityError(str(duplicate)) from duplicate
         return list(range(before + 1, before + len(new) + 1))
@@ -82,7 +91,7 @@ class SessionlogAggregateRecorder(SessionlogRecorder, AggregateRecorder):
         def look(application: Application) -> list[Event]:
             return application.of_aggregate(originator_id, gt=gt, lte=lte, desc=desc, limit=limit)
 
-        return [StoredEvent(*event) for event in self._logs.call(lambda logs: logs.view(self._key, look))]
+        return [StoredEvent(*event) for event in run(self._logs.view, self._key, look)]
 
 
 class SessionlogApplicationRecorder(SessionlogAggregateRecorder, ApplicationRecorder):
@@ -107,12 +116,12 @@ class SessionlogApplicationRecorder(SessionlogAggregateRecorder, ApplicationReco
         def look(application: Application) -> list[tuple[int, Event]]:
             return application.notifications(first, stop=stop, topics=topics, limit=limit)
 
-        found = self._logs.call(lambda logs: logs.view(self._key, look))
+        found = run(self._logs.view, self._key, look)
         return [Notification(*event, id=id) for id, event in found]
 
     def max_notification_id(self) -> int | None:
         """Return the place of the last event, ``None`` if there is none."""
-        count = self._logs.call(lambda logs: logs.view(self._key, lambda application: len(application.events)))
+        count = run(self._logs.view, self._key, lambda application: len(application.events))
         return count or None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
@@ -128,12 +137,49 @@ class SessionlogSubscription(ListenNotifySubscription[SessionlogApplicationRecor
     ) -> None:
         """Begin behind the notification ``gt``."""
         super().__init__(recorder=recorder, gt=gt, topics=topics)
-        self._stop_following = recorder._logs.follow(recorder._key, self._has_been_notified.set)  # noqa: SLF001
+        self._appends = recorder.watch(self._has_been_notified.set)
 
     def stop(self) -> None:
         """Stop waiting."""
         super().stop()
-        self._stop_following()
+        self._appends.stop()
+
+
+class _Appends:
+    """Tells of what is appended to a log, in a thread of its own; makes the log if it is not there."""
+
+    def __init__(self, root: str, key: str, tell: Callable[[], None]) -> None:
+        self._root = root
+        self._key = key
+        self._tell = tell
+        self._task: asyncio.Task[Any] | None = None
+        self._stopped = False
+        Thread(target=run, args=(self._follow,), name="sessionlog subscription", daemon=True).start()
+
+    def stop(self) -> None:
+        run(self._cancel)
+
+    async def _cancel(self) -> None:
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _follow(self) -> None:
+        if not self._stopped:
+            self._task = asyncio.current_task()
+            with suppress(asyncio.CancelledError):
+                async with open_store(self._root) as store:
+                    while True:
+                        with suppress(SessionNotFound, EntryNotFound):  # deleted meanwhile: follow the next one
+                            await self._follow_one(store)
+
+    async def _follow_one(self, store: Store) -> None:
+        start = SessionStartState(labels={FRAMEWORK_LABEL: DOMAIN, KEY_LABEL: self._key})
+        log = await open_or_create_session(store, session_id_of(self._key), start)
+        self._tell()
+        async with aclosing(store.follow(log.session_id, after=log.position)) as records:
+            async for _ in records:
+                self._tell()
 
 
 class SessionlogTrackingRecorder(SessionlogRecorder, TrackingRecorder):
@@ -145,9 +191,11 @@ class SessionlogTrackingRecorder(SessionlogRecorder, TrackingRecorder):
 
     def max_tracking_id(self, application_name: str) -> int | None:
         """Return the last notification of ``application_name`` that was processed."""
-        return self._logs.call(
-            lambda logs: logs.view(self._key, lambda application: application.tracked.get(application_name))
-        )
+
+        def look(application: Application) -> int | None:
+            return application.tracked.get(application_name)
+
+        return run(self._logs.view, self._key, look)
 
 
 class SessionlogProcessRecorder(SessionlogTrackingRecorder, SessionlogApplicationRecorder, ProcessRecorder):
@@ -166,13 +214,13 @@ class Factory(InfrastructureFactory[SessionlogTrackingRecorder]):
         if not root:
             keys = ", ".join(self.env.create_keys(self.SESSIONLOG_STORE))
             raise InfrastructureFactoryError(f"no directory for the logs: set {keys} in the environment")
-        self._logs = Access(_APPLICATIONS, root, None)
+        self._root = root
         self._key = self.env.name or _UNNAMED
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
         """Return a recorder of events, or with another purpose, such as snapshots, one with a log of its own."""
         key = self._key if purpose == "events" else f"{self._key}-{purpose}"
-        return SessionlogAggregateRecorder(self._logs, key)
+        return SessionlogAggregateRecorder(self._root, key)
 
     def application_recorder(self) -> ApplicationRecorder:
         """Return a recorder of events."""
@@ -183,7 +231,7 @@ class Factory(InfrastructureFactory[SessionlogTrackingRecorder]):
     ) -> SessionlogTrackingRecorder:
         """Return a recorder of trackings."""
         if tracking_recorder_class is not None:
-            return tracking_recorder_class(self._logs, self._key)
+            return tracking_recorder_class(self._root, self._key)
         return self._made(SessionlogTrackingRecorder, self.TRACKING_RECORDER_TOPIC)
 
     def process_recorder(self) -> ProcessRecorder:
@@ -193,4 +241,4 @@ class Factory(InfrastructureFactory[SessionlogTrackingRecorder]):
     def _made(self, usual: type[RecorderT], topic_key: str) -> RecorderT:
         topic = self.env.get(topic_key)
         recorder_class: type[RecorderT] = resolve_topic(topic) if topic else usual
-        return recorder_class(self._logs, self._key)
+        return recorder_class(self._root, self._key)

@@ -7,9 +7,10 @@ holds: checkpoints, the values of channels by version, and writes. Synchronous a
 thread and on any event loop, and any number of savers and processes may work on one directory.
 """
 
+import functools
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -26,7 +27,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import Domain, Store
-from ._thin import Access, Logs
+from ..blocking import run
+from ._thin import Logs
 from .langgraph_thread import DOMAIN, Row, Thread, Typed, packed, unpacked
 
 _THREADS: Final = Domain(DOMAIN, Thread, Thread.apply)
@@ -51,19 +53,15 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
             store: A store to use instead.
         """
         super().__init__(serde=serde)
-        self._logs = Access(_THREADS, root, store)
+        self._logs = Logs(_THREADS, root, store=store)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that ``config`` names, or its thread's latest one, with the writes to it."""
-        thread_id, ns, checkpoint_id = _place(config)
-        row = self._logs.call(lambda logs: logs.view(thread_id, lambda thread: thread.row(ns, checkpoint_id)))
-        return None if row is None else self._tuple(thread_id, row, config if checkpoint_id else None)
+        return self._found(config, run(self._logs.view, _thread_id(config), _row(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As :meth:`get_tuple`."""
-        thread_id, ns, checkpoint_id = _place(config)
-        row = await self._logs.acall(lambda logs: logs.view(thread_id, lambda thread: thread.row(ns, checkpoint_id)))
-        return None if row is None else self._tuple(thread_id, row, config if checkpoint_id else None)
+        return self._found(config, await self._logs.view(_thread_id(config), _row(config)))
 
     def list(
         self,
@@ -75,8 +73,8 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     ) -> Iterator[CheckpointTuple]:
         """Yield the checkpoints that match, newest first, thread by thread; without ``config``, of all threads."""
         found = 0
-        for thread_id in self._logs.call(Logs.keys) if config is None else [_thread_id(config)]:
-            for row in self._logs.call(_rows(thread_id, config, before)):
+        for thread_id in run(self._logs.keys) if config is None else [_thread_id(config)]:
+            for row in run(self._logs.view, thread_id, _rows(config, before)):
                 if limit is not None and found >= limit:
                     return
                 one = self._tuple(thread_id, row)
@@ -94,8 +92,8 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     ) -> AsyncIterator[CheckpointTuple]:
         """As :meth:`list`."""
         found = 0
-        for thread_id in await self._logs.acall(Logs.keys) if config is None else [_thread_id(config)]:
-            for row in await self._logs.acall(_rows(thread_id, config, before)):
+        for thread_id in await self._logs.keys() if config is None else [_thread_id(config)]:
+            for row in await self._logs.view(thread_id, _rows(config, before)):
                 if limit is not None and found >= limit:
                     return
                 one = self._tuple(thread_id, row)
@@ -112,9 +110,8 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Keep a checkpoint; return the configuration that names it."""
         payload = self._put_payload(config, checkpoint, metadata, new_versions)
-        thread_id = _thread_id(config)
-        self._logs.call(lambda logs: logs.change(thread_id, lambda _: ([payload], None)))
-        return _config(thread_id, payload["ns"], payload["id"])
+        run(self._logs.change, _thread_id(config), _appending(payload))
+        return _config(_thread_id(config), payload["ns"], payload["id"])
 
     async def aput(
         self,
@@ -125,60 +122,66 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """As :meth:`put`."""
         payload = self._put_payload(config, checkpoint, metadata, new_versions)
-        thread_id = _thread_id(config)
-        await self._logs.acall(lambda logs: logs.change(thread_id, lambda _: ([payload], None)))
-        return _config(thread_id, payload["ns"], payload["id"])
+        await self._logs.change(_thread_id(config), _appending(payload))
+        return _config(_thread_id(config), payload["ns"], payload["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Keep what a task wrote: once, but for the special channels, whose last write counts."""
         payload = self._writes_payload(config, writes, task_id, task_path)
-        thread_id = _thread_id(config)
-        self._logs.call(lambda logs: logs.change(thread_id, lambda thread: (thread.new_writes(payload), None)))
+        run(self._logs.change, _thread_id(config), lambda thread: (thread.new_writes(payload), None))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """As :meth:`put_writes`."""
         payload = self._writes_payload(config, writes, task_id, task_path)
-        thread_id = _thread_id(config)
-        await self._logs.acall(lambda logs: logs.change(thread_id, lambda thread: (thread.new_writes(payload), None)))
+        await self._logs.change(_thread_id(config), lambda thread: (thread.new_writes(payload), None))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete the thread's log: what it held is off the disk."""
-        self._logs.call(lambda logs: logs.delete(thread_id))
+        run(self.adelete_thread, thread_id)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As :meth:`delete_thread`."""
-        await self._logs.acall(lambda logs: logs.delete(thread_id))
+        await self._logs.delete(str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Drop the checkpoints that these runs made, in all threads, with the writes to them."""
-        self._logs.call(lambda logs: _drop_runs(logs, frozenset(run_ids)))
+        run(self.adelete_for_runs, run_ids)
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As :meth:`delete_for_runs`."""
-        await self._logs.acall(lambda logs: _drop_runs(logs, frozenset(run_ids)))
+        gone = frozenset(run_ids)
+        for thread_id in await self._logs.keys() if gone else ():
+            await self._logs.change(thread_id, lambda thread: (thread.drop_runs(gone), None))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Add all checkpoints and writes of one thread to another, in one commit."""
-        self._logs.call(lambda logs: _copy(logs, source_thread_id, target_thread_id))
+        run(self.acopy_thread, source_thread_id, target_thread_id)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """As :meth:`copy_thread`."""
-        await self._logs.acall(lambda logs: _copy(logs, source_thread_id, target_thread_id))
+        payloads = await self._logs.view(str(source_thread_id), lambda thread: [*thread.payloads()])
+        await self._logs.change(str(target_thread_id), _appending(*payloads))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Drop all but the latest checkpoint of each namespace, or delete the threads with ``strategy="delete"``.
 
         Ancestors from which a ``DeltaChannel`` of a latest checkpoint is rebuilt stay.
         """
-        self._logs.call(lambda logs: _prune(logs, thread_ids, strategy))
+        run(functools.partial(self.aprune, strategy=strategy), thread_ids)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """As :meth:`prune`."""
-        await self._logs.acall(lambda logs: _prune(logs, thread_ids, strategy))
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"no strategy {strategy!r}: use 'keep_latest' or 'delete'")
+        for thread_id in thread_ids:
+            if strategy == "delete":
+                await self._logs.delete(str(thread_id))
+            else:
+                await self._logs.change(str(thread_id), lambda thread: (thread.drop_all_but_latest(), None))
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
         """Return a later version; two branches that fork from one never get the same."""
@@ -236,6 +239,10 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
             ],
         }
 
+    def _found(self, config: RunnableConfig, row: Row | None) -> CheckpointTuple | None:
+        named = config if get_checkpoint_id(config) else None
+        return None if row is None else self._tuple(_thread_id(config), row, named)
+
     def _tuple(self, thread_id: str, row: Row, config: RunnableConfig | None = None) -> CheckpointTuple:
         checkpoint = {
             **self._value(row.checkpoint),
@@ -255,43 +262,25 @@ def _thread_id(config: RunnableConfig) -> str:
     return str(config["configurable"]["thread_id"])
 
 
-def _place(config: RunnableConfig) -> tuple[str, str, str | None]:
-    return _thread_id(config), config["configurable"].get("checkpoint_ns", ""), get_checkpoint_id(config)
-
-
 def _config(thread_id: str, ns: str, checkpoint_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
 
 
-def _rows(
-    thread_id: str, config: RunnableConfig | None, before: RunnableConfig | None
-) -> Callable[[Logs[Thread]], Coroutine[Any, Any, Sequence[Row]]]:
+def _row(config: RunnableConfig) -> Callable[[Thread], Row | None]:
+    ns, checkpoint_id = config["configurable"].get("checkpoint_ns", ""), get_checkpoint_id(config)
+    return lambda thread: thread.row(ns, checkpoint_id)
+
+
+def _rows(config: RunnableConfig | None, before: RunnableConfig | None) -> Callable[[Thread], Sequence[Row]]:
     ns = config["configurable"].get("checkpoint_ns") if config else None
     id = get_checkpoint_id(config) if config else None
     before_id = get_checkpoint_id(before) if before else None
-    return lambda logs: logs.view(thread_id, lambda thread: thread.rows(ns=ns, checkpoint_id=id, before_id=before_id))
+    return lambda thread: thread.rows(ns=ns, checkpoint_id=id, before_id=before_id)
+
+
+def _appending(*payloads: dict[str, Any]) -> Callable[[Thread], tuple[Sequence[dict[str, Any]], None]]:
+    return lambda _: (payloads, None)
 
 
 def _matches(metadata: CheckpointMetadata, wanted: dict[str, Any] | None) -> bool:
     return not wanted or all(metadata.get(name) == value for name, value in wanted.items())
-
-
-async def _drop_runs(logs: Logs[Thread], run_ids: frozenset[str]) -> None:
-    if run_ids:
-        for thread_id in await logs.keys():
-            await logs.change(thread_id, lambda thread: (thread.drop_runs(run_ids), None))
-
-
-async def _copy(logs: Logs[Thread], source: str, target: str) -> None:
-    payloads = await logs.view(source, lambda thread: list(thread.payloads()))
-    await logs.change(target, lambda _: (payloads, None))
-
-
-async def _prune(logs: Logs[Thread], thread_ids: Sequence[str], strategy: str) -> None:
-    if strategy not in ("keep_latest", "delete"):
-        raise ValueError(f"no strategy {strategy!r}: use 'keep_latest' or 'delete'")
-    for thread_id in thread_ids:
-        if strategy == "delete":
-            await logs.delete(thread_id)
-        else:
-            await logs.change(thread_id, lambda thread: (thread.drop_all_but_latest(), None))

@@ -17,7 +17,7 @@ from agents.memory import SessionABC
 from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
 
 from .. import Domain, DomainRecord, Store
-from ._thin import Access, kept_json
+from ._thin import Logs, keepable, restored
 
 DOMAIN: Final = "openai_agents"
 
@@ -59,36 +59,35 @@ class SessionlogSession(SessionABC):
         self.session_settings = (
             SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         )
-        self._open_logs: Access[list[Any]] | None = Access(_DOMAIN, root, store)
+        self._open_logs: Logs[list[Any]] | None = Logs(_DOMAIN, root, store=store)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """Return the items, oldest first; with a ``limit`` that is not negative, the last ones."""
         last = _last(resolve_session_limit(limit, self.session_settings))
-        kept = await self._logs.acall(lambda logs: logs.view(self.session_id, last))
-        return [_item(one) for one in kept]
+        return [_copy(kept) for kept in await self._logs.view(self.session_id, last)]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Add items to the end of the history, in one commit."""
         logs = self._logs
         if items:
-            added = {"op": "add", "items": [kept_json(json.dumps(item)) for item in items]}
-            await logs.acall(lambda logs: logs.change(self.session_id, lambda _: ([added], None)))
+            added = {"op": "add", "items": [keepable(json.loads(json.dumps(item))) for item in items]}
+            await logs.change(self.session_id, lambda _: ([added], None))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Take the last item out of the history and return it; ``None`` if there is none."""
-        popped = await self._logs.acall(lambda logs: logs.change(self.session_id, _pop))
-        return None if popped is None else _item(popped)
+        popped = await self._logs.change(self.session_id, _pop)
+        return None if popped is None else _copy(popped)
 
     async def clear_session(self) -> None:
         """Delete the session's log: what was said is off the disk."""
-        await self._logs.acall(lambda logs: logs.delete(self.session_id))
+        await self._logs.delete(self.session_id)
 
     def close(self) -> None:
         """End the use of this object: its methods raise ``RuntimeError`` from now on. The log stays."""
         self._open_logs = None
 
     @property
-    def _logs(self) -> Access[list[Any]]:
+    def _logs(self) -> Logs[list[Any]]:
         if self._open_logs is None:
             raise RuntimeError(f"{type(self).__name__} is closed: make another one")
         return self._open_logs
@@ -105,6 +104,6 @@ def _pop(items: list[Any]) -> tuple[Sequence[Any], Any]:
     return ([{"op": "pop"}], items[-1]) if items else ([], None)
 
 
-def _item(kept: Any) -> Any:
+def _copy(kept: Any) -> Any:
     """Return an item of its own to a caller, who may change it."""
-    return json.loads(kept if isinstance(kept, str) else json.dumps(kept))
+    return json.loads(json.dumps(restored(kept)))
