@@ -7,8 +7,27 @@ from typing import Any
 
 import anyio
 
-from sessionlog import FileStore, SessionStartState, create_session_with_id, delete, open_session, user_message
-from sessionlog.evidence import Anchored, Sink, anchor_store, make_keys
+from sessionlog import FileStore, SessionStartState, create_session_with_id, delete, now_ms, open_session, user_message
+from sessionlog.evidence import (
+    AnchorAudit,
+    Anchored,
+    AnchorEntry,
+    KeyType,
+    PrivateKey,
+    ReceiptEntry,
+    SessionStatement,
+    Sink,
+    anchor_store,
+    audit_anchors,
+    cosign,
+    make_keys,
+    parse_policy,
+    read_vkey,
+)
+from sessionlog.evidence.anchor_catalog import catalog_root, load_catalog, statements_name
+from sessionlog.evidence.anchor_files import EvidenceDirectory
+from sessionlog.evidence.key_files import KeyFiles
+from sessionlog.evidence.signing import SignedLog
 from sessionlog.stores.file.system import System
 
 ORIGIN = "example.com/agents/store"
@@ -20,7 +39,8 @@ class Keeper:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.store, self.anchors, self.keys = root / "store", root / "anchors", root / "keys"
-        self.now_ms = 1_790_000_000_000
+        self.now_ms = now_ms()
+        self.witness: PrivateKey | None = None
         make_keys(self.keys, ORIGIN)
 
     def log(self, session_id: str) -> Path:
@@ -88,3 +108,64 @@ class Keeper:
         """Take the last records off a log."""
         path = self.log(session_id)
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-records]))
+
+    def audit(self, **options: Any) -> AnchorAudit:
+        """Audit as one who trusts this key, and the witness if there is one."""
+        policy = parse_policy(self.policy())
+
+        async def run() -> AnchorAudit:
+            async with FileStore(self.store) as store:
+                return await audit_anchors(store, self.anchors, policy, clock=lambda: self.now_ms, **options)
+
+        return anyio.run(run)
+
+    def policy(self) -> bytes:
+        """Return the auditor's policy."""
+        if self.witness is None:
+            return f"log {read_vkey(self.keys)}\nquorum none\n".encode()
+        return f"log {read_vkey(self.keys)}\nwitness w {self.witness.key}\nquorum w\n".encode()
+
+    def add_witness(self) -> None:
+        """Ask for a witness from here on; :meth:`anchor_witnessed` has it sign."""
+        self.witness = PrivateKey.generate("example.com/witness", KeyType.COSIGNATURE)
+        self.anchors.mkdir(exist_ok=True)
+        (self.anchors / "policy").write_bytes(self.policy())
+
+    def anchor_witnessed(self, *, finalize: Sequence[str] = ()) -> bytes:
+        """Anchor, let the witness cosign what is pending, and publish it; return the checkpoint."""
+        assert self.witness is not None
+        self.anchor(finalize=finalize)
+        pending = self.anchors / "pending"
+        if pending.exists():
+            note = pending.read_bytes()
+            text = note.rpartition(b"\n\n")[0] + b"\n"
+            pending.write_bytes(note + cosign(text, self.witness, self.now_ms // 1000).line().encode())
+            self.anchor()
+        return self.checkpoint()
+
+    def checkpoint(self) -> bytes:
+        return (self.anchors / "checkpoint").read_bytes()
+
+    def forge_anchor(
+        self, changes: Sequence[SessionStatement], *, receipts: Sequence[ReceiptEntry] = (), sessions: int | None = None
+    ) -> None:
+        """Sign, with the keeper's own key, an anchor that says whatever he likes."""
+        directory = EvidenceDirectory(self.anchors)
+        signed = SignedLog(directory, KeyFiles(self.keys), [])
+        log = signed.resume()
+        statements, _ = load_catalog(directory, log)
+        for change in changes:
+            statements[change.session_id] = change
+        count = len(statements) if sessions is None else sessions
+        anchor = AnchorEntry(time_ms=self.now_ms, sessions=count, catalog=catalog_root(statements))
+        index = log.size + len(receipts)
+        directory.write({statements_name(index): b"".join(one.encode() for one in changes)})
+        log = log.grow([*(one.encode() for one in receipts), anchor.encode()])
+        signed.sign(log)
+        signed.publish(log)
+
+    def statement(self, session_id: str) -> SessionStatement:
+        """Return the newest statement about a session."""
+        directory = EvidenceDirectory(self.anchors)
+        log = SignedLog(directory, KeyFiles(self.keys), []).resume()
+        return load_catalog(directory, log)[0][session_id]

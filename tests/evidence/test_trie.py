@@ -128,10 +128,19 @@ def test_a_proof_of_absence_names_no_other_session() -> None:
     assert {len(leaf.key), len(leaf.statement_hash)} == {32}
 
 
-def test_one_leaf_a_session() -> None:
-    """Two leaves with one key are no catalog."""
-    with pytest.raises(ValueError, match="one key"):
-        Trie([trie_leaf("s", b"1"), trie_leaf("s", b"2")])
+@given(catalogs, catalogs)
+def test_sessions_are_put_one_by_one(catalog: dict[str, bytes], changes: dict[str, bytes]) -> None:
+    """Whatever is put, in whichever order, root and paths are those of a trie that is made at once."""
+    trie = Trie.of(catalog)
+    trie.root()
+    for name, statement in changes.items():
+        trie.put(trie_leaf(name, statement))
+        catalog = catalog | {name: statement}
+        assert trie.root() == Trie.of(catalog).root()
+    for name in (*catalog, "not there"):
+        assert verify_path(name, trie.path(name), trie.root()) == verify_path(
+            name, Trie.of(catalog).path(name), trie.root()
+        )
 
 
 def _flip(hash_: bytes) -> bytes:

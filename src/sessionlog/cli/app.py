@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "anchor": "anchoring",
     "append": "writing",
     "audit": "checking",
+    "audit-anchors": "anchor_auditing",
     "completion": "completion",
     "delete": "deleting",
     "demo": "demo",
@@ -68,8 +69,9 @@ class Commands(MutableMapping[str, click.Command]):
         """Return a command."""
         if name not in self._loaded:
             module = import_module(f".{self._modules[name]}", __package__)
-            command = getattr(module, name, None)
-            self._loaded[name] = command if isinstance(command, click.Command) else getattr(module, f"{name}_")
+            attribute = name.replace("-", "_")
+            command = getattr(module, attribute, None)
+            self._loaded[name] = command if isinstance(command, click.Command) else getattr(module, f"{attribute}_")
         return self._loaded[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:

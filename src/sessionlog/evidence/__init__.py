@@ -1,6 +1,7 @@
 """Evidence: what a log said at a time, for others to check without trusting whoever keeps it.
 
 :func:`anchor_store` signs what a store holds, again and again, as entries of one append-only log, the anchors.
+:func:`audit_anchors` replays them and compares the store, with the auditor's own policy and last checkpoint.
 
 The formats, signed notes and checkpoints, the Merkle tree, tiles, policies and proof files, are those of C2SP and
 RFC 6962, so that other tools read them too. All of that is pure: bytes in, bytes or :class:`InvalidEvidence` out.
@@ -8,6 +9,7 @@ Signatures need the extra ``sessionlog[evidence]``.
 """
 
 from .anchoring import Anchored, anchor_store
+from .audit_anchors import AnchorAudit, AnchorFault, AnchorFinding, AuditState, audit_anchors
 from .checkpoints import Checkpoint, OpenedCheckpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from .errors import AnchoringStopped, InvalidEvidence
 from .key_files import default_keys, make_keys, read_vkey
@@ -34,9 +36,13 @@ from .tlog_proof import TlogProof, parse_tlog_proof
 from .trie import Trie, TrieLeaf, TriePath, TrieStep, trie_leaf, verify_path
 
 __all__ = [
+    "AnchorAudit",
     "AnchorEntry",
+    "AnchorFault",
+    "AnchorFinding",
     "Anchored",
     "AnchoringStopped",
+    "AuditState",
     "Checkpoint",
     "Cosignature",
     "DirectorySink",
@@ -69,6 +75,7 @@ __all__ = [
     "VerifierKey",
     "Witness",
     "anchor_store",
+    "audit_anchors",
     "check_changes",
     "consistency_proof",
     "cosign",

@@ -14,6 +14,7 @@ from .errors import InvalidEvidence
 from .log_entries import AnchorEntry, parse_log_entry
 from .session_trees import Kept
 from .statements import STATEMENTS_BYTES_MAX, SessionStatement, parse_statements
+from .strict import HASH_BYTES, parse_hash_hex, parse_text
 from .trie import Trie
 
 _CACHE: Final = "cache"
@@ -36,6 +37,22 @@ def read_statements(directory: EvidenceDirectory, index: int) -> list[SessionSta
     if data is None:
         raise InvalidEvidence(f"{directory.path(statements_name(index))} is missing")
     return parse_statements(data)
+
+
+def secret_name(session_id: str) -> str:
+    """Return the name of the file with the secret of a session's nonces."""
+    return f"blind/{session_id}"
+
+
+def read_secret(directory: EvidenceDirectory, session_id: str) -> bytes | None:
+    """Return the secret of a session's nonces; ``None`` if it is missing or is no secret."""
+    data = directory.read(secret_name(session_id), 2 * HASH_BYTES + 1)
+    if data is None or not data.endswith(b"\n"):
+        return None
+    try:
+        return parse_hash_hex(parse_text(data[:-1], "the secret"), "the secret")
+    except InvalidEvidence:
+        return None
 
 
 def catalog_root(statements: dict[str, SessionStatement]) -> bytes:

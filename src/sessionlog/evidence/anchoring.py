@@ -18,7 +18,7 @@ from ..receipts import RECEIPTS_SESSION, Receipt, Receipts
 from ..record import Position
 from ..store import Store, check_session_id
 from ..stores.file.system import System
-from .anchor_catalog import catalog_root, load_catalog, save_cache, statements_name
+from .anchor_catalog import catalog_root, load_catalog, read_secret, save_cache, secret_name, statements_name
 from .anchor_files import EvidenceDirectory
 from .anchor_log import AnchorLog
 from .errors import InvalidEvidence
@@ -29,7 +29,6 @@ from .session_trees import READ_FAULTS, Kept, SessionChanged, flushed_end, read_
 from .signing import SignedLog
 from .sinks import Sink
 from .statements import SessionState, SessionStatement
-from .strict import HASH_BYTES
 
 
 class Anchored(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,16 +219,12 @@ class _Run:
             self.changes[session_id] = statement
 
     def _secret(self, session_id: str, *, is_new: bool) -> bytes:
-        name = f"blind/{session_id}"
         if is_new:
-            return self._secrets.setdefault(name, new_secret())
-        data = self._directory.read(name, 2 * HASH_BYTES + 1)
-        try:
-            secret = bytes.fromhex((data or b"").decode("ascii"))
-        except ValueError:
-            secret = b""
-        if len(secret) != HASH_BYTES:
-            raise SessionChanged(f"the secret of its nonces, {self._directory.path(name)}, is lost: restore it")
+            return self._secrets.setdefault(secret_name(session_id), new_secret())
+        secret = read_secret(self._directory, session_id)
+        if secret is None:
+            path = self._directory.path(secret_name(session_id))
+            raise SessionChanged(f"the secret of its nonces, {path}, is lost: restore it")
         return secret
 
     def _missing(self, session_id: str, reason: str) -> None:
@@ -283,4 +278,4 @@ class _Run:
         for name in self._directory.names("blind"):
             statement = self.statements.get(name)
             if statement is not None and statement.state is SessionState.DELETED:
-                self._directory.remove(f"blind/{name}")
+                self._directory.remove(secret_name(name))

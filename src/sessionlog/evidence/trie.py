@@ -16,7 +16,7 @@ session's place, so gives away neither the id nor the length of another session.
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -62,16 +62,32 @@ def trie_leaf(session_id: str, statement: bytes) -> TrieLeaf:
     return TrieLeaf(trie_key(session_id), hashlib.sha256(statement).digest())
 
 
-class Trie:
-    """The catalog as a whole, made from its leaves."""
+class _Branch:
+    """A branch: the bit that its two sides differ in, and its hash once that was asked for."""
 
-    def __init__(self, leaves: Iterable[TrieLeaf]) -> None:
-        """Take the leaves, in any order. Raises ``ValueError`` if two have one key."""
-        self._leaves = sorted(leaves)
-        self._keys = [leaf.key for leaf in self._leaves]
-        if any(one == other for one, other in zip(self._keys, self._keys[1:], strict=False)):
-            raise ValueError("two leaves have one key")
-        self._hashes: dict[tuple[int, int], bytes] = {}
+    __slots__ = ("bit", "hashed", "sides")
+
+    def __init__(self, bit: int, left: "_Node", right: "_Node") -> None:
+        self.bit = bit
+        self.sides: list[_Node] = [left, right]
+        self.hashed: bytes | None = None
+
+    def hash(self) -> bytes:
+        if self.hashed is None:
+            self.hashed = branch_hash(self.bit, self.sides[0].hash(), self.sides[1].hash())
+        return self.hashed
+
+
+_Node: TypeAlias = TrieLeaf | _Branch
+
+
+class Trie:
+    """The catalog as a whole. A session that is put costs about log2(n) hashes at the next root."""
+
+    def __init__(self, leaves: Iterable[TrieLeaf] = ()) -> None:
+        """Begin with ``leaves``, in any order; of those with one key the last counts."""
+        ordered = sorted({leaf.key: leaf for leaf in leaves}.values())
+        self._top: _Node | None = _build(ordered, 0, len(ordered)) if ordered else None
 
     @classmethod
     def of(cls, statements: Mapping[str, bytes]) -> "Trie":
@@ -80,43 +96,60 @@ class Trie:
 
     def root(self) -> bytes:
         """Return the root."""
-        return self._hash(0, len(self._leaves)) if self._leaves else EMPTY_CATALOG
+        return EMPTY_CATALOG if self._top is None else self._top.hash()
+
+    def put(self, leaf: TrieLeaf) -> None:
+        """Add a leaf, or replace the one with its key."""
+        found = self._way(leaf.key)[0]
+        if found is None:
+            self._top = leaf
+            return
+        bit = _first_difference(found.key, leaf.key)
+        above: _Branch | None = None
+        node = self._top
+        while isinstance(node, _Branch) and node.bit < bit:
+            node.hashed = None
+            above, node = node, node.sides[bit_of(leaf.key, node.bit)]
+        new: _Node = leaf
+        if bit < TRIE_BITS and node is not None:
+            new = _Branch(bit, node, leaf) if bit_of(leaf.key, bit) else _Branch(bit, leaf, node)
+        if above is None:
+            self._top = new
+        else:
+            above.sides[bit_of(leaf.key, above.bit)] = new
 
     def path(self, session_id: str) -> TriePath:
         """Return where the way of ``session_id`` ends: :func:`verify_path` takes it."""
         key = trie_key(session_id)
-        start, end = 0, len(self._leaves)
-        if not end:
-            return TriePath(None, [])
-        steps: list[TrieStep] = []
-        while end - start > 1:
-            bit, middle = self._branch(start, end)
-            if bit_of(key, bit):
-                steps.append(TrieStep(bit, self._hash(start, middle)))
-                start = middle
-            else:
-                steps.append(TrieStep(bit, self._hash(middle, end)))
-                end = middle
-        return TriePath(self._leaves[start], steps[::-1])
+        leaf, branches = self._way(key)
+        steps = [TrieStep(one.bit, one.sides[1 - bit_of(key, one.bit)].hash()) for one in branches]
+        return TriePath(leaf, steps[::-1])
 
-    def _hash(self, start: int, end: int) -> bytes:
-        if end - start == 1:
-            return self._leaves[start].hash()
-        found = self._hashes.get((start, end))
-        if found is None:
-            bit, middle = self._branch(start, end)
-            found = branch_hash(bit, self._hash(start, middle), self._hash(middle, end))
-            self._hashes[start, end] = found
-        return found
+    def _way(self, key: bytes) -> tuple[TrieLeaf | None, list[_Branch]]:
+        """Return the leaf to which the bits of ``key`` lead, and the branches on the way."""
+        branches: list[_Branch] = []
+        node = self._top
+        while isinstance(node, _Branch):
+            branches.append(node)
+            node = node.sides[bit_of(key, node.bit)]
+        return node, branches
 
-    def _branch(self, start: int, end: int) -> tuple[int, int]:
-        """Return the first bit in which the sorted keys differ, and where those begin that have it set."""
-        first, last = self._keys[start], self._keys[end - 1]
-        differing = int.from_bytes(first, "big") ^ int.from_bytes(last, "big")
-        bit = TRIE_BITS - differing.bit_length()
-        low = TRIE_BITS - 1 - bit
-        split = (int.from_bytes(last, "big") >> low << low).to_bytes(HASH_BYTES, "big")
-        return bit, bisect_left(self._keys, split, start, end)
+
+def _build(leaves: Sequence[TrieLeaf], start: int, end: int) -> _Node:
+    """Return the trie of the sorted ``leaves`` from ``start`` up to ``end``; recursion is as deep as a key has bits."""
+    if end - start == 1:
+        return leaves[start]
+    first, last = leaves[start].key, leaves[end - 1].key
+    bit = _first_difference(first, last)
+    low = TRIE_BITS - 1 - bit
+    split = (int.from_bytes(last, "big") >> low << low).to_bytes(HASH_BYTES, "big")
+    middle = bisect_left(leaves, split, start, end, key=lambda leaf: leaf.key)
+    return _Branch(bit, _build(leaves, start, middle), _build(leaves, middle, end))
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    """Return the first bit in which two keys differ; ``TRIE_BITS`` if they are equal."""
+    return TRIE_BITS - (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_length()
 
 
 def branch_hash(bit: int, left: bytes, right: bytes) -> bytes:
