@@ -42,6 +42,10 @@ MODULES = (
     "sessionlog.importers.claude_code",
     "sessionlog.importers.codex",
     "sessionlog.importers.pi",
+    "sessionlog.readings",
+    "sessionlog.adapters.eventsourcing",
+    "sessionlog.adapters.langgraph",
+    "sessionlog.adapters.openai_agents",
     "sessionlog.testing.conformance",
     "sessionlog.testing.faults",
 )
@@ -75,6 +79,7 @@ SECTIONS = {
     "Records and the chain": ("sessionlog.chain", "sessionlog.record"),
     "Identity": ("sessionlog.ids",),
     "Importing transcripts": ("sessionlog.importers",),
+    "In a framework": ("sessionlog.adapters", "sessionlog.readings"),
     "Testing a store": ("sessionlog.testing.conformance",),
     "Injecting faults": ("sessionlog.testing.faults",),
 }

@@ -242,3 +242,13 @@ class Factory(InfrastructureFactory[SessionlogTrackingRecorder]):
         topic = self.env.get(topic_key)
         recorder_class: type[RecorderT] = resolve_topic(topic) if topic else usual
         return recorder_class(self._root, self._key)
+
+
+__all__ = [
+    "Factory",
+    "SessionlogAggregateRecorder",
+    "SessionlogApplicationRecorder",
+    "SessionlogProcessRecorder",
+    "SessionlogSubscription",
+    "SessionlogTrackingRecorder",
+]

@@ -29,7 +29,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from .. import Domain, Store
 from ..blocking import run
 from ._thin import Logs
-from .langgraph_thread import DOMAIN, Row, Thread, Typed, packed, unpacked
+from .langgraph_thread import DOMAIN, Kept, Row, Thread, packed
 
 _THREADS: Final = Domain(DOMAIN, Thread, Thread.apply)
 
@@ -110,7 +110,7 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """Keep a checkpoint; return the configuration that names it."""
         payload = self._put_payload(config, checkpoint, metadata, new_versions)
-        run(self._logs.change, _thread_id(config), _appending(payload))
+        run(self._logs.change, _thread_id(config), lambda thread: (thread.new_put(payload), None))
         return _config(_thread_id(config), payload["ns"], payload["id"])
 
     async def aput(
@@ -122,7 +122,7 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         """As :meth:`put`."""
         payload = self._put_payload(config, checkpoint, metadata, new_versions)
-        await self._logs.change(_thread_id(config), _appending(payload))
+        await self._logs.change(_thread_id(config), lambda thread: (thread.new_put(payload), None))
         return _config(_thread_id(config), payload["ns"], payload["id"])
 
     def put_writes(
@@ -164,7 +164,7 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """As :meth:`copy_thread`."""
         payloads = await self._logs.view(str(source_thread_id), lambda thread: [*thread.payloads()])
-        await self._logs.change(str(target_thread_id), _appending(*payloads))
+        await self._logs.change(str(target_thread_id), lambda _: (payloads, None))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Drop all but the latest checkpoint of each namespace, or delete the threads with ``strategy="delete"``.
@@ -188,13 +188,9 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"  # noqa: S311
 
-    def _typed(self, value: Any) -> Typed:
+    def _kept(self, value: Any) -> Kept:
         kind, data = self.serde.dumps_typed(value)
-        return (kind, packed(data))
-
-    def _value(self, typed: Typed) -> Any:
-        kind, text = typed
-        return self.serde.loads_typed((kind, unpacked(text)))
+        return kind, packed(data)
 
     def _put_payload(
         self,
@@ -212,11 +208,11 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
             "id": checkpoint["id"],
             "parent": get_checkpoint_id(config),
             "run": whole.get("run_id"),
-            "checkpoint": self._typed(rest),
-            "metadata": self._typed(whole),
+            "checkpoint": self._kept(rest),
+            "metadata": self._kept(whole),
             "versions": dict(checkpoint["channel_versions"]),
             "values": [
-                [name, version, *self._typed(values[name])] for name, version in new_versions.items() if name in values
+                [name, version, *self._kept(values[name])] for name, version in new_versions.items() if name in values
             ],
         }
         if deltas := whole.get("counters_since_delta_snapshot"):
@@ -234,7 +230,7 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
             "task": task_id,
             "path": task_path,
             "writes": [
-                [WRITES_IDX_MAP.get(channel, index), channel, *self._typed(value)]
+                [WRITES_IDX_MAP.get(channel, index), channel, *self._kept(value)]
                 for index, (channel, value) in enumerate(writes)
             ],
         }
@@ -245,16 +241,16 @@ class SessionlogSaver(BaseCheckpointSaver[str]):
 
     def _tuple(self, thread_id: str, row: Row, config: RunnableConfig | None = None) -> CheckpointTuple:
         checkpoint = {
-            **self._value(row.checkpoint),
+            **self.serde.loads_typed(row.checkpoint),
             "channel_versions": dict(row.versions),
-            "channel_values": {name: self._value(value) for name, value in row.values.items()},
+            "channel_values": {name: self.serde.loads_typed(value) for name, value in row.values.items()},
         }
         return CheckpointTuple(
             config=config or _config(thread_id, row.ns, row.id),
             checkpoint=cast("Checkpoint", checkpoint),
-            metadata=self._value(row.metadata),
+            metadata=self.serde.loads_typed(row.metadata),
             parent_config=_config(thread_id, row.ns, row.parent) if row.parent else None,
-            pending_writes=[(task, channel, self._value(value)) for task, channel, value in row.writes],
+            pending_writes=[(task, channel, self.serde.loads_typed(value)) for task, channel, value in row.writes],
         )
 
 
@@ -278,9 +274,8 @@ def _rows(config: RunnableConfig | None, before: RunnableConfig | None) -> Calla
     return lambda thread: thread.rows(ns=ns, checkpoint_id=id, before_id=before_id)
 
 
-def _appending(*payloads: dict[str, Any]) -> Callable[[Thread], tuple[Sequence[dict[str, Any]], None]]:
-    return lambda _: (payloads, None)
-
-
 def _matches(metadata: CheckpointMetadata, wanted: dict[str, Any] | None) -> bool:
     return not wanted or all(metadata.get(name) == value for name, value in wanted.items())
+
+
+__all__ = ["SessionlogSaver"]

@@ -107,3 +107,6 @@ def _pop(items: list[Any]) -> tuple[Sequence[Any], Any]:
 def _copy(kept: Any) -> Any:
     """Return an item of its own to a caller, who may change it."""
     return json.loads(json.dumps(restored(kept)))
+
+
+__all__ = ["SessionlogSession"]

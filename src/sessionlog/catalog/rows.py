@@ -26,6 +26,7 @@ from ..ids import Head
 from ..items import Message
 from ..queries import SessionStats, Tally, Tokens
 from ..queries.stats import tokens_of
+from ..readings import as_read
 from ..record import HashedEntry
 from ..state import merge_labels
 
@@ -159,7 +160,8 @@ class RowFold:
     def take(self, record: HashedEntry) -> None:
         """Fold one more record in. Raises :class:`CorruptLog` if it does not decode."""
         self._tally.take(record)
-        self._take_entry(record.entry)
+        for entry in as_read(record.entry):
+            self._take_entry(entry)
         if self._spawned is not None:
             self._said.spawned[self._spawned], self._spawned = record.head, None
         self._last = record

@@ -30,6 +30,7 @@ from .. import (
     UserInput,
     system_message,
 )
+from ..readings import as_read
 from .arguments import argument_lines, arguments_line
 from .base import App, common_options, example, runs
 from .completion import complete_session
@@ -113,7 +114,10 @@ class _Reader:
         await self._release(all_=True)
 
     async def _take(self, record: HashedEntry) -> None:
-        entry = record.entry
+        for entry in as_read(record.entry):
+            await self._take_entry(record, entry)
+
+    async def _take_entry(self, record: HashedEntry, entry: LogEntry) -> None:
         if isinstance(entry, UserInput):
             await self._release(all_=True)
             await self._print_heading(record)
@@ -303,9 +307,9 @@ async def _print_objects(app: App, store: Store, session_id: SessionId) -> None:
     turn = 0
     async with aclosing(store.read(session_id)) as records:
         async for record in records:
-            entry = record.entry
-            turn += isinstance(entry, UserInput)
-            for row in _rows(entry):
-                if row.item is not None:
-                    place = {"turn": turn, "seq": record.seq, "hash": record.hash, "ts": entry.ts}
-                    await app.out.object({**place, "item": row.item})
+            for entry in as_read(record.entry):
+                turn += isinstance(entry, UserInput)
+                for row in _rows(entry):
+                    if row.item is not None:
+                        place = {"turn": turn, "seq": record.seq, "hash": record.hash, "ts": entry.ts}
+                        await app.out.object({**place, "item": row.item})

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import anyio.lowlevel
 
 from ..entries import entry_kind
+from ..readings import is_read
 from ..record import HashedEntry
 from ..store import Store
 from .patterns import Span, find_spans, make_pattern
@@ -28,6 +29,7 @@ _WORD: Final = re.compile(r"[A-Za-z_]{2,}")
 _FOLD_TO_ASCII: Final = tuple(letter.encode() for letter in "\u0130\u0131\u017f\u212a")
 """The letters beyond ASCII that match an ASCII one where case does not count: dotted I, dotless i, long s, Kelvin."""
 _CALL: Final = b'"type":"tool_call"'
+_DOMAIN: Final = re.compile(rb'"domain":"(\w+)"')
 _TURNS_EVERY: Final = 64
 
 
@@ -126,6 +128,8 @@ class Matcher:
             return False
         if query.until_ms is not None and ts >= query.until_ms:
             return False
+        if kind == "extension" and (domain := _DOMAIN.search(line)) and is_read(domain[1].decode()):
+            return True  # its words may stand there in another form
         if self._needle in (line if query.case else line.lower()) or b"\\u" in line:
             return True
         return not query.case and any(letter in line for letter in _FOLD_TO_ASCII)

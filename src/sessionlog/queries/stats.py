@@ -28,6 +28,7 @@ from ..entries import (
     entry_kind,
 )
 from ..items import Item, ToolCall, ToolResult
+from ..readings import as_read
 from ..record import HashedEntry
 from ..store import Store
 
@@ -148,12 +149,13 @@ class Tally:
         stats.records += 1
         stats.record_bytes += len(record.line) + 1
         stats.kinds[entry_kind(entry)] += 1
-        if not isinstance(entry, SessionStart | Extension | LabelsChanged | UnknownEntry):
-            stats.first_ts = entry.ts if stats.first_ts is None else min(stats.first_ts, entry.ts)
-            stats.last_ts = entry.ts if stats.last_ts is None else max(stats.last_ts, entry.ts)
-            stats.wall_ms = stats.last_ts - stats.first_ts
-        self._take_entry(entry)
-        stats.turns = stats.turns_ended or stats.kinds["user_input"]
+        for read in as_read(entry):
+            if not isinstance(read, SessionStart | Extension | LabelsChanged | UnknownEntry):
+                stats.first_ts = read.ts if stats.first_ts is None else min(stats.first_ts, read.ts)
+                stats.last_ts = read.ts if stats.last_ts is None else max(stats.last_ts, read.ts)
+                stats.wall_ms = stats.last_ts - stats.first_ts
+            self._take_entry(read)
+        stats.turns = stats.turns_ended or self._inputs
 
     def open_calls(self) -> dict[str, str]:
         """Return the tools of the calls that no result has answered so far, by the calls' ids."""

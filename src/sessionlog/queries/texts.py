@@ -28,6 +28,7 @@ from ..entries import (
     UserInput,
 )
 from ..items import Item, Message, Reasoning, RefusalPart, TextPart, ToolCall, ToolResult
+from ..readings import as_read
 
 Place: TypeAlias = Literal["user", "assistant", "tools", "system", "other"]
 """Where a text stands: what a person or a model said, a tool's call or answer, a system text; ``other``: the rest."""
@@ -63,6 +64,10 @@ class Texts:
 
     def pieces(self, entry: LogEntry) -> Iterator[Piece]:
         """Yield the text of ``entry``, in its order."""
+        for read in as_read(entry):
+            yield from self._pieces(read)
+
+    def _pieces(self, entry: LogEntry) -> Iterator[Piece]:
         match entry:
             case SessionStart():
                 yield from self._start(entry)
@@ -86,14 +91,15 @@ class Texts:
 
     def note_calls(self, entry: LogEntry) -> None:
         """Take from ``entry`` which tool each call asks for, without its text."""
-        items: Iterable[Item] = ()
-        if isinstance(entry, AssistantItems | HookInjectedItems):
-            items = entry.items
-        elif isinstance(entry, SessionStart):
-            items = entry.history
-        for item in items:
-            if isinstance(item, ToolCall):
-                self._tools[item.call_id] = item.name
+        for read in as_read(entry):
+            items: Iterable[Item] = ()
+            if isinstance(read, AssistantItems | HookInjectedItems):
+                items = read.items
+            elif isinstance(read, SessionStart):
+                items = read.history
+            for item in items:
+                if isinstance(item, ToolCall):
+                    self._tools[item.call_id] = item.name
 
     def know_calls(self, tools: Mapping[str, str]) -> None:
         """Take over which tool each call asks for, by the calls' ids."""

@@ -1,0 +1,148 @@
+"""What frameworks keep reads as a conversation: their payloads, and what the CLI's queries make of them."""
+
+import base64
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessionlog import (
+    Extension,
+    Message,
+    Reasoning,
+    SessionStartState,
+    TextPart,
+    ToolCall,
+    ToolResult,
+    UserInput,
+    assistant_message,
+    build_chain,
+    user_message,
+)
+from sessionlog.queries import Tally
+from sessionlog.queries.texts import Texts
+from sessionlog.readings import as_read
+from sessionlog.readings.langgraph import items_of as langgraph_items
+from sessionlog.readings.openai_agents import items_of as openai_items
+from sessionlog.session.start import start_entry
+
+TURN = [
+    {"role": "user", "content": "How warm is it?"},
+    {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "I need the tool."}]},
+    {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Oslo"}'},
+    {"type": "function_call_output", "call_id": "c1", "output": "21 degrees"},
+    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It is 21 degrees."}]},
+]
+
+
+def added(*items: Any) -> dict[str, Any]:
+    return {"op": "add", "items": list(items)}
+
+
+def test_items_of_the_openai_agents_sdk() -> None:
+    """Messages, calls, results and reasoning of the Responses API read as what they are."""
+    assert openai_items(added(*TURN)) == [
+        user_message("How warm is it?"),
+        Reasoning("I need the tool.", id="rs_1"),
+        ToolCall("c1", "weather", '{"city":"Oslo"}'),
+        ToolResult("c1", "21 degrees"),
+        assistant_message("It is 21 degrees."),
+    ]
+
+
+def test_hosted_tools_and_items_kept_as_text() -> None:
+    """A hosted tool's call reads as a call; an item that a log refuses is read from its JSON text."""
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "Oslo"}}
+    kept = {"json": json.dumps({"role": "user", "content": "half \ud800 a pair"})}
+    assert openai_items(added(search, kept)) == [
+        ToolCall("ws_1", "web_search", '{"action": {"query": "Oslo"}}', "ws_1"),
+        user_message("half ? a pair"),
+    ]
+
+
+def message(kind: str, **members: Any) -> msgspec.msgpack.Ext:
+    """Return a message as LangGraph's serializer writes it."""
+    members = {"content": "", "additional_kwargs": {}, "type": kind, "id": None, **members}
+    whole = [f"langchain_core.messages.{kind}", kind.title(), members, "model_validate_json"]
+    return msgspec.msgpack.Ext(5, msgspec.msgpack.encode(whole))
+
+
+def put(*values: list[Any]) -> dict[str, Any]:
+    return {"op": "put", "values": list(values)}
+
+
+def packed(value: Any) -> str:
+    return base64.b64encode(msgspec.msgpack.encode(value)).decode()
+
+
+def test_messages_of_langgraph() -> None:
+    """A checkpoint's messages read as items, whichever channel holds them; its input, which it repeats, does not."""
+    call = {"name": "weather", "args": {"city": "Oslo"}, "id": "c1", "type": "tool_call"}
+    thought = [{"type": "thinking", "thinking": "The tool."}, {"type": "text", "text": "Let me see."}]
+    said = [
+        message("system", content="Be kind."),
+        message("human", content="How warm is it?", id="m1"),
+        message("ai", content=thought, tool_calls=[call]),
+        message("tool", content="no network", tool_call_id="c1", status="error"),
+    ]
+    whole = ["history", "1", "msgpack", packed(said)]
+    assert langgraph_items(put(["__start__", "1", "msgpack", packed({"history": said})], whole)) == [
+        Message("system", [TextPart("Be kind.")]),
+        Message("user", [TextPart("How warm is it?")], "m1"),
+        Reasoning("The tool."),
+        assistant_message("Let me see."),
+        ToolCall("c1", "weather", '{"city": "Oslo"}'),
+        ToolResult("c1", "no network", is_error=True),
+    ]
+
+
+def test_what_a_checkpoint_added_is_read_alone() -> None:
+    """Of a list that grew, the record holds the new elements and their number, and these are read."""
+    new = b"".join(
+        msgspec.msgpack.encode(one) for one in (message("human", content="And"), message("ai", content="So"))
+    )
+    value = ["messages", "2", "msgpack", base64.b64encode(new).decode(), "1", 2]
+    assert langgraph_items(put(value)) == [user_message("And"), assistant_message("So")]
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)))
+def test_no_payload_stops_a_reader(payload: Any) -> None:
+    """Whatever a payload is, reading it gives items and never an error."""
+    for shape in (payload, added(payload), added({"json": payload}), put(payload), {"op": "put", "values": payload}):
+        assert isinstance(openai_items(shape), list)
+        assert isinstance(langgraph_items(shape), list)
+
+
+@given(st.binary(max_size=40), st.sampled_from([[], [1, 2], [1, -1], [1, 2**32 - 1], [1, 2**40], [1]]))
+def test_no_bytes_stop_a_reader(data: bytes, since: list[int]) -> None:
+    """Values that are no MessagePack, or less of it than they say, read as nothing."""
+    assert langgraph_items(put(["messages", 1, "msgpack", base64.b64encode(data).decode(), *since])) == []
+    assert langgraph_items(put(["messages", 1, "msgpack", data.hex() + "!", *since])) == []
+
+
+def test_a_framework_s_record_reads_as_entries_and_another_as_itself() -> None:
+    """Known domains are read; an extension of another domain, and every other entry, stays what it is."""
+    read = as_read(Extension(ts=7, domain="openai_agents", payload=added(TURN[0])))
+    assert read == [UserInput(ts=7, item=user_message("How warm is it?"))]
+    for entry in (Extension(ts=7, domain="other", payload=added(TURN[0])), UserInput(ts=7, item=user_message("x"))):
+        assert as_read(entry) == (entry,)
+
+
+def test_queries_see_the_conversation() -> None:
+    """Statistics count its turns and tools; a text search finds its words with who said them."""
+    start = start_entry("one", SessionStartState(), ts=1)
+    records = build_chain([start, *(Extension(ts=5, domain="openai_agents", payload=added(item)) for item in TURN)])
+    tally, texts = Tally("one"), Texts()
+    for record in records:
+        tally.take(record)
+    assert (tally.stats.turns, tally.stats.tools["weather"].calls, tally.stats.dangling_calls) == (1, 1, 0)
+    pieces = [piece for record in records for piece in texts.pieces(record.entry)]
+    assert [(piece.role, piece.tool, piece.text) for piece in pieces] == [
+        ("user", None, "How warm is it?"),
+        ("assistant", None, "I need the tool."),
+        ("assistant", "weather", "weather\ncity: Oslo"),
+        ("tool", "weather", "21 degrees"),
+        ("assistant", None, "It is 21 degrees."),
+    ]
