@@ -2,6 +2,7 @@
 
 :func:`anchor_store` signs what a store holds, again and again, as entries of one append-only log, the anchors.
 :func:`audit_anchors` replays them and compares the store, with the auditor's own policy and last checkpoint.
+:func:`prove_record` and its siblings write files of a few kB that :func:`check_proof` checks without store or anchors.
 
 The formats, signed notes and checkpoints, the Merkle tree, tiles, policies and proof files, are those of C2SP and
 RFC 6962, so that other tools read them too. All of that is pure: bytes in, bytes or :class:`InvalidEvidence` out.
@@ -29,6 +30,8 @@ from .merkle import (
 )
 from .notes import Cosignature, Note, NoteSignature, OpenedNote, cosign, open_note, parse_note, sign
 from .policy import Group, Policy, Witness, parse_policy
+from .proofs import CheckedProof, Proof, ProofKind, check_proof, parse_proof
+from .proving import Proved, prove_absent, prove_complete, prove_receipt, prove_record
 from .sinks import DirectorySink, ProgramSink, Sink, parse_sink
 from .statements import SessionState, SessionStatement, check_changes, parse_statement, parse_statements
 from .tiles import Tile, TiledNodes, encode_entry_tile, parse_entry_tile, parse_hash_tile, tiles_of
@@ -43,6 +46,7 @@ __all__ = [
     "Anchored",
     "AnchoringStopped",
     "AuditState",
+    "CheckedProof",
     "Checkpoint",
     "Cosignature",
     "DirectorySink",
@@ -58,6 +62,9 @@ __all__ = [
     "Policy",
     "PrivateKey",
     "ProgramSink",
+    "Proof",
+    "ProofKind",
+    "Proved",
     "ReceiptEntry",
     "ReceiptKind",
     "SessionState",
@@ -77,6 +84,7 @@ __all__ = [
     "anchor_store",
     "audit_anchors",
     "check_changes",
+    "check_proof",
     "consistency_proof",
     "cosign",
     "default_keys",
@@ -93,11 +101,16 @@ __all__ = [
     "parse_log_entry",
     "parse_note",
     "parse_policy",
+    "parse_proof",
     "parse_sink",
     "parse_statement",
     "parse_statements",
     "parse_tlog_proof",
     "parse_vkey",
+    "prove_absent",
+    "prove_complete",
+    "prove_receipt",
+    "prove_record",
     "read_vkey",
     "root",
     "sign",
