@@ -81,3 +81,6 @@ def _asker(loop: Any) -> Callable[[], object]:
 
 def _do_nothing() -> None:
     pass
+
+
+__all__ = ["Owner"]
