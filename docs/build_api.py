@@ -76,7 +76,7 @@ SECTIONS = {
     "Errors": ("sessionlog.errors",),
     "Entries": ("sessionlog.entries",),
     "Items": ("sessionlog.items",),
-    "Records and the chain": ("sessionlog.chain", "sessionlog.record"),
+    "Records and the chain": ("sessionlog.chain", "sessionlog.scanner", "sessionlog.binding", "sessionlog.record"),
     "Identity": ("sessionlog.ids",),
     "Importing transcripts": ("sessionlog.importers",),
     "In a framework": ("sessionlog.adapters", "sessionlog.readings"),

@@ -23,7 +23,8 @@ from sessionlog import (
     SessionLocked,
     parse_record,
 )
-from sessionlog.chain import BINDING_BYTES_MAX, LogScanner, bound_session, head_from_ends
+from sessionlog.binding import BINDING_BYTES_MAX, bound_session, head_from_ends
+from sessionlog.scanner import LogScanner
 from sessionlog.testing.conformance import Capabilities
 
 

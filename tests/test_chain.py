@@ -31,7 +31,9 @@ from sessionlog import (
     user_message,
     verify_chain,
 )
-from sessionlog.chain import BINDING_BYTES_MAX, TOLD_BYTES_MAX, LogScanner, bound_session, link_all
+from sessionlog.binding import bound_session
+from sessionlog.chain import BINDING_BYTES_MAX, LogScanner, link_all
+from sessionlog.scanner import TOLD_BYTES_MAX
 from strategies import chains, later_entries
 
 SESSION_ID = SessionId(SESSION)

@@ -45,7 +45,7 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from .chain import BINDING_BYTES_MAX, bound_session
+from .binding import BINDING_BYTES_MAX, bound_session
 from .entries import FORMAT
 from .errors import InvalidEntry, InvalidSessionId
 from .ids import EntryHash, Head, SessionId, is_session_id

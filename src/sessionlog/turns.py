@@ -11,7 +11,7 @@ from typing import Final
 import anyio.lowlevel
 import anyio.to_thread
 
-from .chain import LogScanner
+from .scanner import LogScanner
 
 SLICE_BYTES: Final = 64 * 1024
 """The event loop turns after this many bytes: a fifth of a millisecond of verifying, some milliseconds of auditing."""

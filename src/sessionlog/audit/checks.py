@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from ..chain import LogScanner, LogState, Verdict
 from ..errors import CorruptLog, Damage, EntryNotFound, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
 from ..ids import SessionId
 from ..receipts import RECEIPTS_SESSION, Receipts
 from ..record import HashedEntry
+from ..scanner import LogScanner, LogState, Verdict
 from ..store import Store
 from ..stores.file import FileStore
 from ..turns import Turns

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 from blake3 import blake3
 
-from ..chain import Verdict
 from ..entries import SessionOrigin, SessionStart
 from ..errors import CorruptLog
 from ..record import HashedEntry
+from ..scanner import Verdict
 from ..state import RestoredState
 
 Origin: TypeAlias = Literal["forked_from", "compacted_from"]

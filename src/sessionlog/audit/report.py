@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from ..chain import Verdict
 from ..errors import Damage
+from ..scanner import Verdict
 
 FINDINGS_MAX: Final = 100
 """A report lists this many findings of meaning; one more then says how many there are beyond them."""

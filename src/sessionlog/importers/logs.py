@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ..chain import LogScanner, bound_session
+from ..binding import bound_session
 from ..errors import CorruptLog
 from ..ids import Head, SessionId
 from ..record import HashedEntry
+from ..scanner import LogScanner
 from ..store import Store
 from .contained import contained
 from .deleted import DELETED_REASON, Deleted

@@ -4,10 +4,10 @@ from typing import Final
 
 import msgspec
 
-from ...chain import LogScanner
 from ...errors import CorruptLog, Damage
 from ...ids import Head
 from ...record import parse_record
+from ...scanner import LogScanner
 from .spans import CHUNK_BYTES, read_span
 from .system import System
 

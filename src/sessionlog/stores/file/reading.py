@@ -18,10 +18,11 @@ from typing import Final, NamedTuple
 
 import anyio.lowlevel
 
-from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session
+from ...binding import BINDING_BYTES_MAX, bound_session
 from ...entries import FORMAT
 from ...errors import CorruptLog, Damage, EntryNotFound, SessionLogError, SessionNotFound, StoreFailed
 from ...record import ENVELOPE, ENVELOPE_BYTES_MAX, HASH_AT, HASHED_FROM, HashedEntry, Position, parse_record
+from ...scanner import LogScanner
 from ...turns import Turns
 from .layout import Layout, store_failed
 from .spans import CHUNK_BYTES, find_lf, read_span

@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-from ...chain import BINDING_BYTES_MAX, LogScanner, bound_session, head_from_ends
+from ...binding import BINDING_BYTES_MAX, bound_session, head_from_ends
 from ...entries import FORMAT
 from ...errors import CorruptLog, Damage
 from ...ids import Head
 from ...record import HashedEntry, parse_record
+from ...scanner import LogScanner
 from .spans import CHUNK_BYTES, LAST_BYTES, read_span, rfind_lf
 from .system import System
 
