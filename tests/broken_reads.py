@@ -13,6 +13,7 @@ from sessionlog import (
     Damage,
     HashedEntry,
     Head,
+    MemoryStore,
     Position,
     SessionId,
     SessionNotFound,
@@ -342,6 +343,19 @@ class WaitsForLock(SharedMemoryStore):
         await super().append(session_id, *records)
 
 
+class GivesUpAtOnce(SharedMemoryStore):
+    """Says SessionLocked without having waited."""
+
+    lock_turns = 0
+
+
+class GivesUpDeletionAtOnce(SharedMemoryStore):
+    """Waits for a lock to append, and not to delete."""
+
+    async def delete_session(self, session_id: str, expected: Head | None) -> None:
+        await MemoryStore.delete_session(self, session_id, expected)
+
+
 class FailsOnLock(SharedMemoryStore):
     """Takes a lock for a failure of the disk."""
 
@@ -493,6 +507,8 @@ BREAKS: dict[type[SharedMemoryStore], set[str]] = {
     WritesThroughLock: {"locked_session_is_told"},
     WaitsForLock: {"locked_session_is_told"},
     FailsOnLock: {"locked_session_is_told"},
+    GivesUpAtOnce: {"freed_lock_is_waited_for"},
+    GivesUpDeletionAtOnce: {"freed_lock_is_waited_for"},
     WritesThenSaysLocked: {"locked_session_is_told"},
     StaysLocked: {"locked_session_is_told"},
     SaysAllExist: {"create_session"},

@@ -90,6 +90,9 @@ def _named_session(first: HashedEntry) -> str:
 class SharedMemoryStore(MemoryStore):
     """Keeps the whole contract over a ``Place``."""
 
+    lock_turns = 100
+    """For so many turns of the event loop it waits for a lock."""
+
     def __init__(self, place: Place) -> None:
         super().__init__(line_bytes_max=256 * 1024)
         self.place = place
@@ -185,6 +188,21 @@ class SharedMemoryStore(MemoryStore):
             self._checked_head("append", session_id)
         super()._delete(session_id, expected)
         self.place.tails.pop(SessionId(session_id), None)
+
+    async def _ready(self, session_id: str, records: Sequence[HashedEntry]) -> Head | None:
+        expected = await super()._ready(session_id, records)
+        await self._wait_unlocked(session_id)
+        return expected
+
+    async def delete_session(self, session_id: str, expected: Head | None) -> None:
+        await self._wait_unlocked(session_id)
+        await super().delete_session(session_id, expected)
+
+    async def _wait_unlocked(self, session_id: str) -> None:
+        for _ in range(self.lock_turns):
+            if session_id not in self.place.locked:
+                return
+            await anyio.lowlevel.checkpoint()
 
     def _check_unlocked(self, session_id: str) -> None:
         if session_id in self.place.locked:

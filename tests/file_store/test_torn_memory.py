@@ -11,10 +11,12 @@ import pytest
 import torn_memory
 
 from sessionlog import FileStore, SessionStartState, create_session_with_id
+from sessionlog.record import LINE_BYTES_MAX
 
 TAIL_BYTES = 600_000_000
 LONGER = ["read_all", "restore", "follow", "audit"]
 PEAK_BYTES_MAX = 64 * 1024 * 1024
+SLACK_BYTES = 16 * 1024 * 1024
 
 
 def make_torn(root: Path, *, tail_bytes: int, begin: bytes = b"") -> Path:
@@ -50,6 +52,18 @@ def test_a_large_torn_tail_takes_no_memory(
     grown = peak_growth(call, tmp_path)
     record_property("peak_bytes", grown)
     assert grown <= PEAK_BYTES_MAX
+
+
+@pytest.mark.parametrize("call", ["read", "verify", pytest.param("audit", marks=pytest.mark.long)])
+def test_a_large_tail_that_begins_like_a_record_takes_the_memory_of_one_line(
+    call: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """600 MB behind the head of a record could become one until they are longer than a line: no more of it is held."""
+    begin = b'{"hash":"%064d","prev_hash":"%064d","seq":1,"kind":"user_input","ts":0,"item":"' % (0, 0)
+    make_torn(tmp_path / "large", tail_bytes=TAIL_BYTES, begin=begin)
+    grown = peak_growth(call, tmp_path)
+    record_property("peak_bytes", grown)
+    assert grown <= (PEAK_BYTES_MAX if call == "read" else LINE_BYTES_MAX + SLACK_BYTES)
 
 
 @pytest.mark.parametrize("tail_bytes", [100_000_000, pytest.param(TAIL_BYTES, marks=pytest.mark.long)])

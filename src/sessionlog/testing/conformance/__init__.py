@@ -76,7 +76,7 @@ from ._deleting import (
     check_reader_of_deleted_session_is_told,
 )
 from ._kit import MakeStore
-from ._locking import check_locked_session_is_told
+from ._locking import check_freed_lock_is_waited_for, check_locked_session_is_told
 from ._positions import (
     check_cost_of_position,
     check_damage_behind_position_is_not_served,
@@ -261,8 +261,8 @@ _GROUPS: Final = (
     ),
     _Group(
         "hold_lock",
-        "a session that another writer keeps locked raises SessionLocked, and nothing is written",
-        (check_locked_session_is_told,),
+        "a lock that stays taken raises SessionLocked, and nothing is written; one that is soon free is waited for",
+        (check_locked_session_is_told, check_freed_lock_is_waited_for),
         binds_every_store=True,
     ),
 )
@@ -378,6 +378,7 @@ __all__ = [
     "check_foreign_first_record_writes_nothing",
     "check_foreign_log_is_not_served",
     "check_foreign_position_is_refused",
+    "check_freed_lock_is_waited_for",
     "check_gap_writes_nothing",
     "check_handles_race",
     "check_handles_see_each_other",
