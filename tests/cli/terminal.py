@@ -4,7 +4,7 @@ One run, from its start to its end::
 
     seen = look("list", store=run.store, columns=80)
     assert seen.status == 0
-    assert seen.lines[0].startswith("RECORDS")
+    assert seen.lines[0].startswith("SESSION")
 
 A run with somebody at the keys::
 

@@ -8,24 +8,6 @@ from sessionlog.cli.text import utc
 from .conftest import Cli, user
 
 
-def test_list_shows_each_session_with_its_size_and_first_words(run: Cli) -> None:
-    """One line a session under a heading, the one written last first."""
-    os.utime(run.log("alpha-1"), ns=(0, 1_700_000_000_000_000_000))
-    ran = run("list")
-    assert (ran.status, ran.stderr) == (0, "")
-    assert ran.lines[0].split() == ["RECORDS", "LAST", "WRITTEN", "SESSION", "FIRST", "MESSAGE"]
-    assert ran.lines[1].endswith("  alpha-2  Another thing")
-    assert ran.lines[2] == "      4  2023-11-14 22:13  alpha-1  Fix the parser"
-
-
-def test_list_json_gives_an_object_a_session(run: Cli) -> None:
-    by_id = {row["session_id"]: row for row in run("list", "--json").objects}
-    assert by_id.keys() == {"alpha-1", "alpha-2"}
-    row = by_id["alpha-1"]
-    assert (row["records"], row["first_message"], row["fault"]) == (4, "Fix the parser", None)
-    assert len(row["head_hash"]) == 64
-
-
 def test_list_of_an_empty_store_says_so_on_stderr(run: Cli, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     ran = run("--store", str(tmp_path / "none"), "list")

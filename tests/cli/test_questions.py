@@ -502,7 +502,7 @@ def test_listing_does_not_load_what_only_the_others_need(run: Cli) -> None:
     code = (
         "import sys; from sessionlog.cli.app import run; run(['list']); "
         "print([name for name in sys.modules if name.startswith("
-        "('sessionlog.queries', 'sessionlog.exporters', 'matplotlib', 'pyarrow', 'rich'))])"
+        "('sessionlog.exporters', 'sessionlog.importers', 'matplotlib', 'pyarrow', 're2', 'rich'))])"
     )
     env = environment(SESSIONLOG_STORE=str(run.store))
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)

@@ -48,7 +48,7 @@ KEYS = {"append": CTRL_D, "watch": CTRL_C}
 """What ends a command that waits."""
 STATUS = {"import": 2, "watch": 130}
 """What ends with another status than 0: one transcript is broken, and a watch ends with Ctrl-C alone."""
-WITH_BAR = ("audit", "demo", "graph", "import", "search", "stats", "verify")
+WITH_BAR = ("audit", "demo", "graph", "import", "list", "search", "stats", "verify")
 RAW = ("completion", "export")
 """What prints text for other programs, whose lines are as long as they are."""
 ENDINGS = {">&-": 2, "2>&-": 0, ">/dev/full": 2, "2>/dev/full": 0}
@@ -190,7 +190,7 @@ def test_ids_are_whole_where_they_are_asked_for(place: Path) -> None:
 
 def test_what_a_terminal_shows_is_taken_back(place: Path) -> None:
     """Every id that ``list`` shows names its session."""
-    shown = [line[27:].split()[0] for line in look("list").lines[1:]]
+    shown = [line.split()[0] for line in look("list", "--flat").lines[1:] if not line.startswith("without")]
     cli_here = Cli(place / "sessions")
     assert {cli_here("restore", one, "--json").objects[0]["session_id"] for one in shown} == {
         row["session_id"] for row in cli_here("list", "--json").objects

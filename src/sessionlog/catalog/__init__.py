@@ -1,14 +1,17 @@
 """The catalog: a derived index of a store's sessions, by project, time, model, label and words."""
 
 from .asking import Link, Order, UsageBy, UsageRow
-from .catalog import Catalog, SessionPage
+from .catalog import IN_MEMORY, Catalog, SessionPage
+from .families import Family, families
 from .refreshing import Refreshed
 from .rows import SessionKind, SessionRow, SessionState
 from .searching import Candidate
 
 __all__ = [
+    "IN_MEMORY",
     "Candidate",
     "Catalog",
+    "Family",
     "Link",
     "Order",
     "Refreshed",
@@ -18,4 +21,5 @@ __all__ = [
     "SessionState",
     "UsageBy",
     "UsageRow",
+    "families",
 ]

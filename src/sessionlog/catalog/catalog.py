@@ -46,6 +46,8 @@ T = TypeVar("T")
 logger: Final = logging.getLogger("sessionlog.catalog")
 
 FILE_NAME: Final = "catalog.sqlite3"
+IN_MEMORY: Final = ":memory:"
+"""In the place of a path: no file is written, and every log is read anew."""
 _SAID: Final[frozenset[Place]] = frozenset({"user", "assistant", "tools", "system"})
 
 
@@ -63,9 +65,12 @@ class Catalog:
     """
 
     def __init__(self, store: Store, path: str | os.PathLike[str] | None = None) -> None:
-        """Keep the catalog of ``store`` in ``path``, by default where the module says; nothing is opened before use."""
+        """Keep the catalog of ``store`` in ``path``, by default where the module says; nothing is opened before use.
+
+        ``path`` may be :data:`IN_MEMORY`.
+        """
         self._store = store
-        self._path = _default_path(store) if path is None else Path(path)
+        self._path = _default_path(store) if path is None else None if path == IN_MEMORY else Path(path)
         self._database: Database | None = None
         self._limiter = anyio.CapacityLimiter(1)
         self._hops = Hops(store)

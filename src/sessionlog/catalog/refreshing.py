@@ -78,6 +78,7 @@ class _Refresher:
 
     async def run(self, jobs: int) -> None:
         """Read the first batch here, since there is mostly no other, and the rest with all ``jobs``."""
+        self._tell_progress()
         await self._read_some(self._hops.run)
         if jobs > 1 and self._hops.can_fan_out and len(self._left) > 1:
             async with anyio.create_task_group() as group:
@@ -101,6 +102,9 @@ class _Refresher:
                 self.faults[one.row.session_id] = one.row.fault
         self._left.extendleft(reversed(ids[batch.done :]))
         self._done += batch.done
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
         if self._progress is not None:
             self._progress(self._done, self._count)
 

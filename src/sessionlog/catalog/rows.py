@@ -209,10 +209,13 @@ class RowFold:
             for model, used in models.items()
         ]
 
-    def freeze(self) -> bytes:
-        """Return all that the fold needs to go on."""
+    def freeze(self) -> bytes | None:
+        """Return all that the fold needs to go on; ``None`` if a forged log made it count beyond 64 bits."""
         self._said.head = self.head
-        return msgspec.msgpack.encode((self._tally.freeze(), self._said))
+        try:
+            return msgspec.msgpack.encode((self._tally.freeze(), self._said))
+        except OverflowError:
+            return None
 
     @classmethod
     def thaw(cls, frozen: bytes) -> "RowFold":

@@ -37,7 +37,7 @@ _COMMANDS: Final = {
     "import": "importing",
     "keys": "anchoring",
     "label": "labelling",
-    "list": "reading",
+    "list": "listing",
     "log": "conversation",
     "loops": "loops",
     "prove": "proving",

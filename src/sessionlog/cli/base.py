@@ -97,13 +97,13 @@ def jobs_option(command: AnyCommand) -> AnyCommand:
     return click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        default=_cores,
+        default=cores,
         metavar="COUNT",
         help="How many processes work at once.  [default: one for each core]",
     )(command)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -38,7 +38,8 @@ from .base import STORE_VARIABLE, App, common_options, example, runs
 from .checking import print_heading, print_report
 from .graph import print_graph, read_graph
 from .importing import import_claude_code
-from .reading import print_list, print_state
+from .listing import print_list
+from .reading import print_state
 from .records import print_record
 from .short_ids import ShownId
 from .text import counted, short

@@ -1,67 +1,33 @@
-"""Commands that read: ``list``, ``show``, ``restore``, ``tail``. All but ``restore`` stream, in bounded memory."""
+"""Commands that read one session: ``show``, ``restore``, ``tail``. All but ``restore`` stream, in bounded memory."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Final
 
-import anyio
 import click
 from msgspec import structs
 
 from .. import (
-    CorruptLog,
     FileStore,
     HashedEntry,
-    Head,
     RestoredState,
     SessionId,
-    SessionNotFound,
-    SessionOrigin,
-    SessionStart,
-    StoreFailed,
     restore,
 )
-from .base import App, common_options, example, runs, tell_faults
+from .base import App, common_options, example, runs
 from .completion import complete_session
 from .lookup import find_session
-from .output import Refused, Segment
+from .output import Refused
 from .pager import paged, pager_option
 from .records import print_record
 from .selection import Seqs, make_selection, selection_options
-from .short_ids import ShownId, column
-from .summary import describe_config, summarize_item, user_words
-from .text import counted, one_line, short, utc
+from .short_ids import ShownId
+from .summary import describe_config, summarize_item
+from .text import counted, one_line, short
 
-_LIST_READS_RECORDS: Final = 16
-"""The first message is looked for among so many records at a session's start."""
 _PROMPT_CHARS: Final = 80
 _TAIL_RECORDS_DEFAULT: Final = 10
 _RESTORE_SHOWS_ITEMS: Final = 10
 _SEQ_CHARS_MIN: Final = 4
-
-
-@dataclass
-class _Listed:
-    """One row of ``list``; ``fault`` is why the rest is not known."""
-
-    session_id: SessionId
-    last_written_ms: int
-    head: Head | None = None
-    forked_from: SessionOrigin | None = None
-    compacted_from: SessionOrigin | None = None
-    first_message: str = ""
-    fault: CorruptLog | StoreFailed | None = None
-
-
-@click.command("list", epilog=example("sessionlog list", "sessionlog list --json | jq -r .session_id"))
-@common_options
-@runs
-async def list_(app: App) -> int:
-    """List the sessions, last written first."""
-    async with app.open_store() as store:
-        faults = await print_list(app, store)
-    return await tell_faults(app, faults)
 
 
 @click.command(
@@ -169,27 +135,6 @@ async def restore_(app: App, session: str) -> None:
         await print_state(app, session_id, state, await app.shown_ids(store))
 
 
-async def print_list(app: App, store: FileStore) -> list[CorruptLog | StoreFailed]:
-    """Print a row for each session of ``store``; return why some could not be read."""
-    faults: list[CorruptLog | StoreFailed] = []
-    session_ids = await store.list_sessions()
-    if not session_ids:
-        await app.out.note(f"there is no session in {app.store_name} yet")
-    shown = await app.shown_ids(store)
-    width = column(map(shown, session_ids)) if app.out.is_terminal else 0
-    if session_ids and not app.out.json:
-        await app.out.row((f"RECORDS  {'LAST WRITTEN':<16}  {'SESSION':<{width}}  FIRST MESSAGE", "bold"))
-    for session_id in session_ids:
-        try:
-            row = await _look_at(store, session_id)
-        except SessionNotFound:
-            continue  # gone since it was listed
-        await _print_row(app, row, f"{shown(session_id):<{width}}")
-        if row.fault is not None:
-            faults.append(row.fault)
-    return faults
-
-
 async def _print_records(
     app: App,
     store: FileStore,
@@ -209,63 +154,6 @@ async def _print_records(
         if at_once:
             await app.out.flush()
     return shown
-
-
-async def _look_at(store: FileStore, session_id: SessionId) -> _Listed:
-    """Return what ``list`` tells of a session, at a cost that does not grow with its log."""
-    path = anyio.Path(store.root) / f"{session_id}.jsonl"
-    try:
-        row = _Listed(session_id, (await path.lstat()).st_mtime_ns // 1_000_000)
-    except FileNotFoundError:
-        raise SessionNotFound(session_id) from None
-    try:
-        row.head = await store.read_head(session_id)
-        if row.head is not None:
-            await _read_start(store, row)
-    except (CorruptLog, StoreFailed) as fault:
-        row.fault = fault
-    return row
-
-
-async def _read_start(store: FileStore, row: _Listed) -> None:
-    """Learn from the first records where a session came from and how its conversation began."""
-    async with aclosing(store.read(row.session_id)) as records:
-        async for record in records:
-            entry = record.entry
-            if isinstance(entry, SessionStart):
-                row.forked_from, row.compacted_from = entry.forked_from, entry.compacted_from
-            row.first_message = user_words(entry)
-            if row.first_message or record.seq + 1 == _LIST_READS_RECORDS:
-                return
-
-
-async def _print_row(app: App, row: _Listed, shown_id: str) -> None:
-    records = 0 if row.head is None else row.head.seq + 1
-    if app.out.json:
-        await app.out.object(
-            {
-                "session_id": row.session_id,
-                "records": None if row.fault else records,
-                "head_hash": None if row.head is None else row.head.hash,
-                "last_written_ms": row.last_written_ms,
-                "first_message": row.first_message,
-                "forked_from": row.forked_from,
-                "compacted_from": row.compacted_from,
-                "fault": None if row.fault is None else row.fault.reason,
-            }
-        )
-        return
-    count: Segment = f"{records:>7,}"
-    if row.fault is not None:
-        count = ("damaged" if isinstance(row.fault, CorruptLog) else "      -", "bold red")
-    unreadable = f"cannot be read: {row.fault.reason}" if isinstance(row.fault, StoreFailed) else ""
-    origin = "(fork) " if row.forked_from else "(compacted) " if row.compacted_from else ""
-    await app.out.row(
-        count,
-        (f"  {utc(row.last_written_ms)[:16]}  ", "dim"),
-        (shown_id, "cyan"),
-        rest=f"  {origin}{unreadable or row.first_message}",
-    )
 
 
 def state_object(session_id: SessionId, state: RestoredState) -> dict[str, object]:

@@ -1,9 +1,7 @@
 """``search``: words or a pattern in what the sessions say, with the record to fork at."""
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,9 +9,10 @@ from .. import CorruptLog, SessionId, SessionLogError, SessionNotFound, Store
 from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .completion import complete_session
 from .lookup import find_sessions
+from .moments import since_option, until_option
 from .output import Refused, Segment
 from .short_ids import ShownId
-from .text import safe, short, utc
+from .text import short, utc
 
 if TYPE_CHECKING:
     from ..queries import Hit, HitLine, Place, Query
@@ -23,28 +22,6 @@ LINE_CHARS_MAX: Final = 160
 _LEAD_CHARS: Final = 40
 _MARGIN_COLUMNS: Final = 10
 """What the number of a line takes."""
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
-
-
-class Moment(click.ParamType[int]):
-    """A day or a moment in ISO 8601, UTC where no offset says otherwise, as unix milliseconds."""
-
-    name = "moment"
-
-    def __init__(self, *, end: bool) -> None:
-        """Take the end of a day that is given alone if ``end``, else its beginning."""
-        self._end = end
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return unix milliseconds."""
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{safe(value)!r} is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if self._end and _DAY.match(value):
-            moment += timedelta(days=1)
-        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 @click.command(
@@ -67,8 +44,8 @@ class Moment(click.ParamType[int]):
     help="Where to look; may be repeated.  [default: user and assistant]",
 )
 @click.option("--tool", "tools", multiple=True, metavar="NAME", help="Only this tool's calls and results.")
-@click.option("--since", type=Moment(end=False), metavar="TIME", help="Only from this day or moment on (UTC).")
-@click.option("--until", type=Moment(end=True), metavar="TIME", help="Only up to this day, or before this moment.")
+@since_option
+@until_option
 @click.option(
     "-C",
     "--context",
