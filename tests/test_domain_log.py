@@ -115,8 +115,20 @@ async def test_no_payload_means_no_append_but_the_state_is_that_of_the_head() ->
         return []
 
     assert await mine.change(look) == ["a", "b"]
-    assert seen == [["a", "b"]]
+    assert seen[-1] == ["a", "b"]
     assert len(await store.read_all("s")) == 3
+
+
+async def test_a_decide_that_raises_for_a_state_of_the_past_is_asked_again() -> None:
+    """What the log no longer says is no reason to fail."""
+    store = MemoryStore()
+    await create_session_with_id(store, "s", STARTED)
+    mine = DomainLog(store, "s", todo)
+    await mine.change(add("a"))
+    await DomainLog(store, "s", todo).change(add("b"))
+    assert await mine.change(lambda state: [{"add": state[1] * 2}]) == ["a", "b", "bb"]
+    with pytest.raises(IndexError):
+        await mine.change(lambda state: [{"add": state[3]}])
 
 
 async def test_the_first_change_makes_the_session_with_its_records_in_one_commit() -> None:

@@ -9,7 +9,7 @@ the store anew on first use. Code that runs on an event loop itself uses the asy
 from another thread; a notebook, whose cells wait anyway, calls them as they are.
 """
 
-from .portal import run
+from .portal import arun, run
 from .sessions import (
     DomainLog,
     SessionLog,
@@ -35,6 +35,7 @@ __all__ = [
     "DomainLog",
     "SessionLog",
     "Store",
+    "arun",
     "audit_session",
     "audit_store",
     "compact",

@@ -8,6 +8,7 @@ interruption goes on: a commit that has begun is in by then, and anything else h
 """
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import sys
@@ -15,7 +16,10 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+import anyio
+
 from ..errors import WrongEventLoop
+from ..stores.file.worker import running_loop
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
@@ -64,15 +68,46 @@ class Portal:
             raise
         return call.outcome()
 
+    async def arun(
+        self, function: Callable[P, Coroutine[Any, Any, ResultT]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ResultT:
+        """Run ``function`` as :meth:`run` does, for code on another event loop, of asyncio or trio; or on this one.
+
+        Cancelled, it cancels the function and waits for its end first.
+        """
+        if self.is_this_thread:
+            return await function(*args, **kwargs)
+        caller = running_loop()
+        ended = caller.new_event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop has ended meanwhile
+                caller.post(ended.set)
+
+        call = _Call(lambda: function(*args, **kwargs), tell)
+        self._loop.call_soon_threadsafe(call.start, context=self._context)
+        try:
+            await ended.wait()
+        except BaseException:
+            self._loop.call_soon_threadsafe(call.cancel)
+            while not ended.is_set():
+                with anyio.CancelScope(shield=True), contextlib.suppress(anyio.get_cancelled_exc_class()):
+                    await ended.wait()
+            raise
+        return call.outcome()
+
 
 class _Call(Generic[ResultT]):
     """One call: made by the loop's thread, awaited by another."""
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, ResultT]]) -> None:
+    def __init__(
+        self, make: Callable[[], Coroutine[Any, Any, ResultT]], tell: Callable[[], None] | None = None
+    ) -> None:
         self.done = threading.Lock()
         """Taken until the call has ended. Giving it never blocks the loop, whatever became of who waits."""
         self.done.acquire()
         self._make = make
+        self._tell = tell
         self._task: asyncio.Task[ResultT]
         self._started = False
         self._ended = False
@@ -87,7 +122,7 @@ class _Call(Generic[ResultT]):
         """Cancel, and wait for the end, however often that is interrupted."""
         while not self._ended:
             try:
-                loop.call_soon_threadsafe(self._cancel)
+                loop.call_soon_threadsafe(self.cancel)
                 self.done.acquire()
             except BaseException:  # noqa: BLE001, S112 - the first interruption is raised, behind the end
                 continue
@@ -99,7 +134,7 @@ class _Call(Generic[ResultT]):
     async def _run(self) -> ResultT:
         return await self._make()
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
         """Cancel, on the loop; also where the interruption kept the call from being handed over."""
         if self._started:
             self._task.cancel()
@@ -109,6 +144,8 @@ class _Call(Generic[ResultT]):
     def _end(self, _: object) -> None:
         self._ended = True
         self.done.release()
+        if self._tell is not None:
+            self._tell()
 
 
 _portal: Portal | None = None
@@ -133,6 +170,14 @@ def run(function: Callable[P, Coroutine[Any, Any, ResultT]], /, *args: P.args, *
     for its end first.
     """
     return portal().run(function, *args, **kwargs)
+
+
+async def arun(function: Callable[P, Coroutine[Any, Any, ResultT]], /, *args: P.args, **kwargs: P.kwargs) -> ResultT:
+    """Run an async function on the event loop of :func:`run`, for code that runs on another one, of asyncio or trio.
+
+    Cancelled, it cancels the function and waits for its end first: a commit that has begun is in by then.
+    """
+    return await portal().arun(function, *args, **kwargs)
 
 
 def _forget() -> None:

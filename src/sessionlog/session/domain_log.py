@@ -95,11 +95,20 @@ class DomainLog(Generic[StateT]):
         """
         await self._turn.take()
         try:
-            for _ in range(CHANGE_ATTEMPTS_MAX):
+            at_head = self._fold.head is None
+            if at_head:
                 await self._catch_up()
-                entries = self._domain.entries(decide(self._fold.state), ts=self._clock())
-                if not entries or await self._append(entries):
+            for _ in range(CHANGE_ATTEMPTS_MAX):
+                try:
+                    entries = self._domain.entries(decide(self._fold.state), ts=self._clock())
+                except Exception:  # also, as it may be, since the state is not that of the head any more
+                    if at_head:
+                        raise
+                    entries = []
+                if await self._append(entries) if entries else at_head:
                     return self._fold.state
+                await self._catch_up()
+                at_head = True
             raise SessionContended(self._session_id, attempts=CHANGE_ATTEMPTS_MAX)
         finally:
             self._turn.give()
