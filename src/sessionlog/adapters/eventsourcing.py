@@ -33,7 +33,7 @@ from eventsourcing.utils import Environment, EnvType, resolve_topic
 
 from .. import Domain, EntryNotFound, SessionNotFound, SessionStartState, Store, open_or_create_session, open_store
 from ..blocking import run
-from ._thin import FRAMEWORK_LABEL, KEY_LABEL, Logs, session_id_of
+from .core import FRAMEWORK_LABEL, KEY_LABEL, Logs, session_id_of
 from .eventsourcing_log import DOMAIN, Application, Duplicate, Event
 
 _APPLICATIONS: Final = Domain(DOMAIN, Application, Application.apply)

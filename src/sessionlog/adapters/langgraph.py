@@ -28,7 +28,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import Domain, Store
 from ..blocking import run
-from ._thin import Logs
+from .core import Logs
 from .langgraph_thread import DOMAIN, Kept, Row, Thread, packed
 
 _THREADS: Final = Domain(DOMAIN, Thread, Thread.apply)

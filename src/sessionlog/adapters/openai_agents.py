@@ -17,7 +17,7 @@ from agents.memory import SessionABC
 from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
 
 from .. import Domain, DomainRecord, Store
-from ._thin import Logs, keepable, restored
+from .core import Logs, keepable, restored
 
 DOMAIN: Final = "openai_agents"
 

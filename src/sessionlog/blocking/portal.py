@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar
 import anyio
 
 from ..errors import WrongEventLoop
-from ..stores.file.worker import running_loop
+from ..event_loop import running_loop
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
