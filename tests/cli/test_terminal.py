@@ -20,20 +20,26 @@ BAR = "━"
 """What a bar is drawn with; it is drawn at once, however fast the command is."""
 SESSION = "8d924656"
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "anchor": ("anchor", "--anchors", "anchors", "--keys", "keys"),
     "append": ("append", SESSION),
     "audit": ("audit",),
+    "audit-anchors": ("audit-anchors", "--anchors", "anchors", "--policy", "policy"),
+    "check-proof": ("check-proof", "proof.tlog-proof", "--policy", "policy"),
     "completion": ("completion", "bash"),
     "delete": ("delete", SESSION, "--dry-run"),
     "demo": ("demo",),
     "diff": ("diff", SESSION, "8d924656-fork-"),
     "export": ("export", SESSION, "--format", "markdown"),
+    "finalize": ("finalize", SESSION, "--anchors", "anchors", "--keys", "keys"),
     "fork": ("fork", SESSION, "--at", "3"),
     "graph": ("graph",),
     "import": ("import", "transcripts"),
+    "keys": ("keys", "vkey", "--keys", "keys"),
     "label": ("label", SESSION, "team=x"),
     "list": ("list",),
     "log": ("log", SESSION),
     "loops": ("loops", SESSION),
+    "prove": ("prove", SESSION, "3", "--anchors", "anchors", "--output", "another"),
     "repair": ("repair", SESSION),
     "restore": ("restore", SESSION),
     "search": ("search", "the"),
@@ -46,9 +52,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """Each command as somebody calls it in the folder that :func:`place` makes."""
 KEYS = {"append": CTRL_D, "watch": CTRL_C}
 """What ends a command that waits."""
-STATUS = {"import": 2, "watch": 130}
-"""What ends with another status than 0: one transcript is broken, and a watch ends with Ctrl-C alone."""
-WITH_BAR = ("audit", "demo", "graph", "import", "list", "search", "stats", "verify")
+STATUS = {"audit-anchors": 3, "import": 2, "watch": 130}
+"""What ends with another status than 0: nothing was cosigned, one transcript is broken, Ctrl-C ends a watch."""
+WITH_BAR = ("audit", "delete", "demo", "graph", "import", "list", "search", "stats", "verify")
 RAW = ("completion", "export")
 """What prints text for other programs, whose lines are as long as they are."""
 ENDINGS = {">&-": 2, "2>&-": 0, ">/dev/full": 2, "2>/dev/full": 0}
@@ -63,14 +69,28 @@ def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
+@pytest.fixture(scope="module")
+def anchored(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a key, a policy that trusts it, anchors of the demo's sessions, and a proof of a record."""
+    folder = tmp_path_factory.mktemp("anchored")
+    cli_here = Cli(demo_store)
+    keys, anchors = ("--keys", str(folder / "keys")), ("--anchors", str(folder / "anchors"))
+    vkey = cli_here("keys", "init", "example.com/demo", *keys).stdout
+    (folder / "policy").write_text(f"log {vkey.strip()}\nquorum none\n")
+    assert cli_here("anchor", *anchors, *keys).status == 0
+    assert cli_here("prove", SESSION, "3", *anchors, "--output", str(folder / "proof")).status == 0
+    return folder
+
+
 @pytest.fixture
-def place(demo_store: Path, tmp_path: Path) -> Iterator[Path]:
+def place(demo_store: Path, anchored: Path, tmp_path: Path) -> Iterator[Path]:
     """A folder with a store of the demo's sessions and a folder ``transcripts``, one of which holds no JSON."""
     shutil.copytree(demo_store, tmp_path / "sessions")
     with as_file(files("sessionlog.cli") / "demo_data") as data:
         shutil.copytree(data, tmp_path / "transcripts")
     (tmp_path / "transcripts" / "broken.jsonl").write_text("rubbish\n")
     (tmp_path / "transcripts" / "notes.md").write_text("mine\n")
+    shutil.copytree(anchored, tmp_path, dirs_exist_ok=True)
     with contextlib.chdir(tmp_path):
         yield tmp_path
 

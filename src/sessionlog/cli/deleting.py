@@ -19,13 +19,14 @@ from .. import (
 )
 from ..catalog import Catalog, SessionRow
 from .base import EXIT_GOOD, App, common_options, example, runs, tell_faults
+from .catalogs import open_catalog
 from .completion import complete_session
 from .lookup import find_sessions
+from .moments import Age
 from .output import Refused
 from .short_ids import ShownId
 from .stdin import stdin_lines
 from .text import counted, size, utc
-from .times import Age
 
 _COLUMNS: Final = f"{'RECORDS':>7}  {'SIZE':>9}  {'LAST ACTIVITY':<20}  SESSION"
 _ANSWER_BYTES_MAX: Final = 4096
@@ -70,21 +71,20 @@ async def delete(
     """
     if not sessions and age_ms is None:
         raise click.UsageError("name a session, or say --older-than AGE")
-    async with app.open_store() as store, Catalog(store) as catalog:
+    async with app.open_store() as store:
         named = await find_sessions(store, sessions)
-        await catalog.refresh()
-        chosen = await _choose(catalog, named, age_ms)
-        shown = await app.shown_ids(store)
-        if not chosen:
-            await app.out.note("nothing to delete: no session is that old")
-            return EXIT_GOOD
-        if not app.out.json:
-            await _print_rows(app, chosen, shown)
-        if dry_run:
-            return await _tell_dry_run(app, chosen)
-        if not yes:
-            await _ask(app, len(chosen))
-        return await _delete(app, store, catalog, chosen, reason=reason, by=by)
+        async with open_catalog(app, store) as catalog:
+            chosen = await _choose(catalog, named, age_ms)
+            if not chosen:
+                await app.out.note("nothing to delete: no session is that old")
+                return EXIT_GOOD
+            if not app.out.json:
+                await _print_rows(app, chosen, await app.shown_ids(store))
+            if dry_run:
+                return await _tell_dry_run(app, chosen)
+            if not yes:
+                await _ask(app, len(chosen))
+            return await _delete(app, store, catalog, chosen, reason=reason, by=by)
 
 
 async def _choose(catalog: Catalog, named_ids: Sequence[SessionId], age_ms: int | None) -> list[SessionRow]:

@@ -12,8 +12,8 @@ from .text import safe
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
-_AGO: Final = re.compile(r"([0-9]{1,5})([hdw])\Z", re.ASCII)
-_HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
+_AGO: Final = re.compile(r"([0-9]{1,5})([hdwy])\Z", re.ASCII)
+_HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,6 +27,19 @@ def until_option(command: AnyCommand) -> AnyCommand:
     """Add ``--until``, in unix milliseconds."""
     help_ = "Only up to this day, or before this moment."
     return click.option("--until", type=Moment(end=True), metavar="TIME", help=help_)(command)
+
+
+class Age(click.ParamType[int]):
+    """How long ago: a number and ``h``, ``d``, ``w`` or ``y``; as milliseconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return milliseconds."""
+        found = _AGO.match(value)
+        if found is None:
+            self.fail(f"{safe(value)!r} is no age: write a number and h, d, w or y, such as 190d", param, ctx)
+        return int(found[1]) * _HOURS[found[2]] * 3_600_000
 
 
 class Moment(click.ParamType[int]):
