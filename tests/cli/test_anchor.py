@@ -77,4 +77,5 @@ def test_wrong_use(anchoring: Anchoring, tmp_path: Path) -> None:
     run("keys", "vkey", "--keys", str(tmp_path / "none")).assert_refused("keys init")
     run("anchor", *anchoring.both, "--every", "1").assert_refused("60s")
     run("anchor", *anchoring.both, "--sink", "ftp:x").assert_refused("dir:PATH")
+    run("anchor", *anchoring.both, "--accept-loss", "alpha-1").assert_refused("--reason")
     run("finalize", "nobody", *anchoring.both).assert_refused("nobody")

@@ -71,6 +71,7 @@ class Keeper:
         self,
         *,
         finalize: Sequence[str] = (),
+        accept_loss: dict[str, str] | None = None,
         sinks: Sequence[Sink] = (),
         system: System | None = None,
         store_system: System | None = None,
@@ -85,6 +86,7 @@ class Keeper:
                     keys=self.keys,
                     sinks=sinks,
                     finalize=finalize,
+                    accept_loss=accept_loss,
                     clock=lambda: self.now_ms,
                     system=system,
                 )

@@ -288,6 +288,35 @@ def test_sinks(keeper: Keeper) -> None:
             parse_sink(text)
 
 
+def test_a_program_gets_a_checkpoint_once_unless_a_sink_fails(keeper: Keeper) -> None:
+    """A run without news sends nothing; after a failure the next one sends again."""
+    mail = keeper.root / "mail"
+    take = ProgramSink([sys.executable, "-c", f"open({str(mail)!r}, 'a').write('x')"])
+    for sinks, count in (([take], 1), ([take], 1)):
+        keeper.anchor(sinks=sinks)
+        assert mail.read_text() == "x" * count
+    keeper.write("one", "x")
+    assert keeper.anchor(sinks=[parse_sink("exec:false"), take]).unsent is not None
+    assert keeper.anchor(sinks=[take]).unsent is None
+    keeper.anchor(sinks=[take])
+    assert mail.read_text() == "xxx"
+
+
+def test_an_accepted_loss(keeper: Keeper) -> None:
+    """A receipt says so, and an audit fails unless it is accepted there; what is left begins a new generation."""
+    keeper.anchor()
+    keeper.cut("one", 1)
+    assert keeper.anchor(accept_loss={"two": "not lost"}).faults.keys() == {"one"}
+    done = keeper.anchor(accept_loss={"one": "restored from a backup"})
+    assert (done.faults, list(done.deleted)) == ({}, ["one"])
+    assert statements(keeper)["one"] == (0, 3, "deleted")
+    assert keeper.anchor().faults == {}
+    assert statements(keeper)["one"] == (1, 2, "live")
+    [finding] = keeper.audit().findings
+    assert (finding.fault, finding.session_id) == ("loss", "one")
+    assert keeper.audit(accepted=[1]).findings == []
+
+
 def test_a_sink_is_never_written_over(keeper: Keeper) -> None:
     """Files there that differ are another history, and are left alone."""
     copy = keeper.root / "copy"

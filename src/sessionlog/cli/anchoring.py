@@ -1,7 +1,7 @@
 """The commands of whoever keeps a store: ``keys``, ``anchor`` and ``finalize``."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -131,9 +131,27 @@ async def _print_vkey(app: App, vkey: str) -> None:
 @click.option(
     "--every", callback=parse_duration, metavar="TIME", help="Go on until Ctrl-C, a run each TIME, such as 60s."
 )
+@click.option(
+    "--accept-loss",
+    "losses",
+    metavar="ID",
+    multiple=True,
+    help="A session that is damaged, shorter or gone, and will not come back: write a receipt that fails every audit "
+    "whose auditor does not accept it, too.",
+)
+@click.option("--reason", metavar="TEXT", help="Why, with --accept-loss.")
 @common_options
 @runs
-async def anchor(app: App, anchors: str, keys: str | None, sinks: Sequence[Sink], every: int | None) -> int:
+async def anchor(
+    app: App,
+    *,
+    anchors: str,
+    keys: str | None,
+    sinks: Sequence[Sink],
+    every: int | None,
+    losses: Sequence[str],
+    reason: str | None,
+) -> int:
     """Sign what the store holds now.
 
     Reads what changed since the last run, verified, and signs the catalog of all sessions as the next entry of the
@@ -141,8 +159,11 @@ async def anchor(app: App, anchors: str, keys: str | None, sinks: Sequence[Sink]
     could not be (each is named; the others are anchored), 2 if nothing was signed, 3 if the checkpoint does not meet
     the quorum of the policy yet or a sink did not take it: the next run tries again.
     """
+    if losses and not reason:
+        raise Refused("say why the loss is accepted: --reason TEXT")
+    accept_loss = dict.fromkeys(losses, reason or "")
     while True:
-        status = await _run(app, anchors, keys, sinks)
+        status = await _run(app, anchors, keys, sinks, accept_loss=accept_loss)
         if every is None:
             return status
         await app.out.flush()
@@ -164,13 +185,23 @@ async def finalize(app: App, sessions: Sequence[str], anchors: str, keys: str | 
     """
     async with app.open_store() as store:
         session_ids = await find_sessions(store, sessions)
-    return await _run(app, anchors, keys, sinks, session_ids)
+    return await _run(app, anchors, keys, sinks, session_ids=session_ids)
 
 
-async def _run(app: App, anchors: str, keys: str | None, sinks: Sequence[Sink], session_ids: Sequence[str] = ()) -> int:
+async def _run(
+    app: App,
+    anchors: str,
+    keys: str | None,
+    sinks: Sequence[Sink],
+    *,
+    session_ids: Sequence[str] = (),
+    accept_loss: Mapping[str, str] | None = None,
+) -> int:
     _check_apart(app, Path(anchors), "the anchors")
     async with app.open_store() as store:
-        done = await anchor_store(store, anchors, keys=_keys(app, keys), sinks=sinks, finalize=session_ids)
+        done = await anchor_store(
+            store, anchors, keys=_keys(app, keys), sinks=sinks, finalize=session_ids, accept_loss=accept_loss
+        )
     if app.out.json:
         await app.out.object(_object(done))
     else:

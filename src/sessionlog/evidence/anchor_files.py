@@ -7,6 +7,7 @@
     <anchors>/tile/...             the hashes and entries of the anchor log
     <anchors>/catalog/<index>      the statements that changed with the anchor at that index
     <anchors>/blind/<session id>   the secret behind a session's nonces (0600)
+    <anchors>/unsent               there until every sink took the newest checkpoint
     <anchors>/cache                what the next run need not read again; may be deleted
     <anchors>/lock
 

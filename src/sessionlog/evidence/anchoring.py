@@ -45,7 +45,7 @@ class Anchored(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     """How many records it read."""
     deleted: Sequence[str]
-    """The sessions whose deletion it anchored."""
+    """The sessions whose deletion, or accepted loss, it anchored."""
     faults: Mapping[str, str]
     """The sessions that it could not take in, and why; each keeps its old statement."""
     pending: bool
@@ -61,6 +61,7 @@ async def anchor_store(
     keys: str | os.PathLike[str] | None = None,
     sinks: Sequence[Sink] = (),
     finalize: Collection[str] = (),
+    accept_loss: Mapping[str, str] | None = None,
     clock: Callable[[], int] = now_ms,
     system: System | None = None,
 ) -> Anchored:
@@ -76,6 +77,9 @@ async def anchor_store(
         keys: The directory of the key, made by :func:`make_keys`; by default :func:`default_keys`.
         sinks: Where checkpoints go; see :func:`parse_sink`.
         finalize: Sessions that get no more records. An audit disproves whatever is appended to one later.
+        accept_loss: Sessions that are damaged, shorter or gone and will not come back, each with the reason. A receipt
+            says so, which fails every audit whose auditor does not accept it, too; what is left of the session is
+            anchored by the next run, in a new generation.
         clock: The time in unix ms, for tests.
         system: The system calls, for tests.
 
@@ -91,7 +95,7 @@ async def anchor_store(
         signed = await anyio.to_thread.run_sync(SignedLog, directory, key_files, sinks)
         log = await anyio.to_thread.run_sync(signed.resume)
         statements, kept = await anyio.to_thread.run_sync(load_catalog, directory, log)
-        run = _Run(store, directory, statements, kept, finalize)
+        run = _Run(store, directory, statements, kept, finalize=finalize, accept_loss=accept_loss or {})
         await run.read()
         if run.changes or run.receipts:
             log = await anyio.to_thread.run_sync(run.write, log, clock())
@@ -111,7 +115,7 @@ async def anchor_store(
         sessions=len(run.statements),
         changed=len(run.changes),
         records=run.records,
-        deleted=[one for one, receipt in run.receipts.items() if receipt is not None],
+        deleted=list(run.receipts),
         faults=run.faults,
         pending=log.size > (0 if newest is None else newest.checkpoint.size),
         unsent=unsent,
@@ -127,18 +131,21 @@ class _Run:
         directory: EvidenceDirectory,
         statements: dict[str, SessionStatement],
         kept: dict[str, Kept],
+        *,
         finalize: Collection[str],
+        accept_loss: Mapping[str, str],
     ) -> None:
         self._store = store
         self._directory = directory
         self._finalize = {check_session_id(one) for one in finalize}
+        self._accept_loss = {check_session_id(one): reason for one, reason in accept_loss.items()}
         self._before = statements
         self._kept = kept
         self._gone: Mapping[SessionId, Receipt] = {}
         self._secrets: dict[str, bytes] = {}
         self.statements: dict[str, SessionStatement] = dict(statements)
         self.changes: dict[str, SessionStatement] = {}
-        self.receipts: dict[str, Receipt] = {}
+        self.receipts: dict[str, ReceiptEntry] = {}
         self.faults: dict[str, str] = {}
         self.records = 0
 
@@ -239,31 +246,34 @@ class _Run:
             and receipt.record_count >= before.records
             and (kept is None or receipt.head.seq != kept.position.seq or receipt.head.hash == kept.position.hash)
         )
-        if fits and receipt is not None:
-            self.receipts[session_id] = receipt
-            self._kept.pop(session_id, None)
+        if fits and before is not None and receipt is not None:
+            self._take_out(before, ReceiptKind.DELETE, by=receipt.by, reason=receipt.reason)
+        elif before is not None and before.state is not SessionState.DELETED and session_id in self._accept_loss:
+            self._take_out(before, ReceiptKind.ACCEPT_LOSS, by=None, reason=self._accept_loss[SessionId(session_id)])
         else:
             self.faults[session_id] = reason
+
+    def _take_out(self, before: SessionStatement, kind: ReceiptKind, *, by: str | None, reason: str | None) -> None:
+        self._kept.pop(before.session_id, None)
+        self.receipts[before.session_id] = ReceiptEntry(
+            time_ms=0,
+            kind=kind,
+            session_id=before.session_id,
+            records=before.records,
+            root=before.root,
+            by=receipt_text(by),
+            reason=receipt_text(reason),
+        )
 
     def write(self, log: AnchorLog, time_ms: int) -> AnchorLog:
         """Write the statements and the entries; return the log that has them. Blocks."""
         entries: list[bytes] = []
         time_ms = max(time_ms, log.anchor().time_ms if log.size else 0)
         for session_id, receipt in self.receipts.items():
-            before = self._before[session_id]
-            entry = ReceiptEntry(
-                time_ms=time_ms,
-                kind=ReceiptKind.DELETE,
-                session_id=session_id,
-                records=before.records,
-                root=before.root,
-                by=receipt_text(receipt.by),
-                reason=receipt_text(receipt.reason),
-            )
             self.changes[session_id] = msgspec.structs.replace(
-                before, state=SessionState.DELETED, receipt=log.size + len(entries)
+                self._before[session_id], state=SessionState.DELETED, receipt=log.size + len(entries)
             )
-            entries.append(entry.encode())
+            entries.append(msgspec.structs.replace(receipt, time_ms=time_ms).encode())
         self.statements |= self.changes
         anchor = AnchorEntry(time_ms=time_ms, sessions=len(self.statements), catalog=catalog_root(self.statements))
         entries.append(anchor.encode())

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
+from itertools import chain
 
 import anyio.to_thread
 import msgspec
@@ -196,7 +197,7 @@ def _replayed(
 
 def _check_tree(log: AnchorLog, checkpoint: Checkpoint, seen: Checkpoint | None) -> None:
     frontier = Frontier()
-    for size, entry in enumerate((*log.entries(), None)):
+    for size, entry in enumerate(chain(log.entries(), [None])):
         if seen is not None and seen.size == size and frontier.root() != seen.root:
             raise InvalidEvidence(f"the first {size} entries are not the ones that the auditor saw: another history")
         if entry is not None:

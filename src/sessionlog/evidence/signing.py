@@ -6,6 +6,7 @@ end before ``last``, or before what a sink has, were restored or belong to anoth
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from ..errors import SessionLogError
 from .anchor_files import EvidenceDirectory
@@ -16,7 +17,10 @@ from .key_files import KeyFiles, Signed
 from .keys import PrivateKey
 from .notes import NOTE_BYTES_MAX
 from .policy import POLICY_BYTES_MAX, Policy, parse_policy
-from .sinks import Sink
+from .sinks import ProgramSink, Sink
+
+_UNSENT: Final = "unsent"
+"""A file that is there from before a checkpoint is published until every sink took it."""
 
 
 class SignedLog:
@@ -116,22 +120,31 @@ class SignedLog:
             return self._read("checkpoint")
         if not self.policy.is_met(one.key for one in pending.cosignatures):
             return self._read("checkpoint")
+        self._directory.write({_UNSENT: b""})
         self._directory.write({f"checkpoints/{log.size}": pending.note})
         self._directory.write({"checkpoint": pending.note})
         self._directory.remove("pending")
         return pending
 
     def send(self, opened: OpenedCheckpoint) -> None:
-        """Give a checkpoint to every sink, also after one fails. Raises what the first one that failed did."""
+        """Give a checkpoint to every sink, also after one fails. Raises what the first one that failed did.
+
+        A program gets it until all sinks took it, so at least once; a directory is compared each time.
+        """
         log = AnchorLog(self._directory, opened.checkpoint.size)
+        is_unsent = self._directory.read(_UNSENT, 0) is not None
         faults: list[Exception] = []
         for sink in self._sinks:
+            if isinstance(sink, ProgramSink) and not is_unsent:
+                continue
             try:
                 sink.take(opened.note, log, self._directory, self._signer.key)
             except SessionLogError as error:
                 faults.append(error)
         if faults:
             raise faults[0]
+        if is_unsent:
+            self._directory.remove(_UNSENT)
 
     def _read(self, name: str) -> OpenedCheckpoint | None:
         note = self._directory.read(name, NOTE_BYTES_MAX)
