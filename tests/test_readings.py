@@ -21,6 +21,7 @@ from sessionlog import (
     build_chain,
     user_message,
 )
+from sessionlog.cli.summary import user_words
 from sessionlog.queries import Tally
 from sessionlog.queries.texts import Texts
 from sessionlog.readings import as_read
@@ -146,3 +147,8 @@ def test_queries_see_the_conversation() -> None:
         ("tool", "weather", "21 degrees"),
         ("assistant", None, "It is 21 degrees."),
     ]
+
+
+def test_a_list_shows_what_was_said_first() -> None:
+    """What people know a session by is the first thing that the user said, in a framework's record, too."""
+    assert user_words(Extension(ts=5, domain="openai_agents", payload=added(*TURN))) == "How warm is it?"

@@ -108,7 +108,7 @@ async def _read_log(
             node.records = record.seq + 1
             if record.hash in wanted:
                 positions[node.session_id, record.hash] = record.seq
-            if not node.first_message and _is_kind(record, "session_start", "user_input"):
+            if not node.first_message and _is_kind(record, "session_start", "user_input", "extension"):
                 node.first_message = user_words(record.entry)
             _link_spawned(node, record, nodes)
     except SessionLogError as error:

@@ -32,6 +32,7 @@ from .. import (
     UnknownEntry,
     UserInput,
 )
+from ..readings import as_read
 from .arguments import arguments_line
 from .event_words import describe_event
 from .text import counted, one_line, short
@@ -62,14 +63,15 @@ def summarize_item(item: Item) -> str:
 
 def user_words(entry: LogEntry) -> str:
     """Return the beginning of the first thing that a user says in ``entry``: what people know a session by."""
-    items: Sequence[Item] = ()
-    match entry:
-        case SessionStart():
-            items = entry.history
-        case UserInput():
-            items = [entry.item]
-        case _:
-            pass
+    items: list[Item] = []
+    for read in as_read(entry):
+        match read:
+            case SessionStart():
+                items += read.history
+            case UserInput():
+                items.append(read.item)
+            case _:
+                pass
     said = (item.text for item in items if isinstance(item, Message) and item.role == "user")
     return one_line(next(said, ""), chars_max=_USER_WORDS_CHARS_MAX)
 
