@@ -402,6 +402,7 @@ def _drop(database: Database, session_ids: Sequence[str]) -> None:
     with database.transaction() as connection:
         tables.drop(connection, session_ids)
         tables.merge(connection)
+    database.shrink()
     database.scrub()
 
 

@@ -21,6 +21,8 @@ from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
 BUSY_MS: Final = 10_000
 """So long a writer waits for another process that writes."""
 _CACHE_KIB: Final = 16 * 1024
+_CHECKPOINT_PAGES: Final = 8 * 1024
+"""So many pages the ``-wal`` may hold: each checkpoint waits for the disk twice."""
 _REFUSALS: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -94,9 +96,14 @@ class Database:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+            model.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _make(model)
             model.backup(self.connection)
         self.scrub()
+
+    def shrink(self) -> None:
+        """Give the space of what was deleted back to the file system."""
+        self.connection.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
 
     def scrub(self) -> None:
         """Take what was deleted out of the ``-wal``. Raises ``sqlite3.Error`` if others read for too long."""
@@ -126,11 +133,13 @@ class Database:
         """Set the file up; say why it is none of ours, or damaged. An empty file becomes a catalog."""
         connection = self.connection
         try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has its effect on an empty file alone
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not tables:
                 self._make()
@@ -148,6 +157,8 @@ class Database:
             if is_refusal(error):
                 raise
             return str(error)
+        except UnicodeDecodeError:  # what SQLite quotes of the file in its message
+            return "its schema is damaged"
         return None
 
     def _make(self) -> None:

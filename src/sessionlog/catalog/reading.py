@@ -137,7 +137,7 @@ class _Reading:
             row=self._fold.row(state=state, fault=fault),
             stamp=None if more or state == "unreadable" else task.stamp,
             end=self._end,
-            frozen=self._fold.freeze() if fault is None else None,
+            frozen=self._frozen() if fault is None else None,
             usage=self._fold.usage(),
             kinds=list(stats.kinds.items()),
             tools=list(stats.tools.items()),
@@ -146,6 +146,12 @@ class _Reading:
             before=known,
             more=more,
         )
+
+    def _frozen(self) -> bytes | None:
+        try:
+            return self._fold.freeze()
+        except OverflowError:  # sums that msgpack cannot hold: such a log is read from its start each time
+            return None
 
     def _take(self, record: HashedEntry) -> None:
         calls = self._fold.open_calls() if self._blocks.is_between else {}

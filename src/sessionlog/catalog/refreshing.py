@@ -127,3 +127,4 @@ def _drop(database: Database, gone: Any) -> None:
 def _merge(database: Database) -> None:
     with database.transaction() as connection:
         tables.merge(connection)
+    database.shrink()

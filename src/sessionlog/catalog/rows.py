@@ -6,7 +6,8 @@ Times are unix milliseconds of the conversation, never of an import; nothing her
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -42,6 +43,7 @@ NUMBER_MAX: Final = 2**53 - 1
 """A count or a time beyond this is given as this: logs hold integers that SQLite has no place for."""
 RECEIPTS_ID: Final = "sessionlog-receipts"
 FIRST_WORDS_CHARS_MAX: Final = 200
+_DAY_MS: Final = 86_400_000
 _IMPORT_DOMAIN: Final = "import"
 _SPAWN_SUFFIX: Final = ".spawn"
 
@@ -91,9 +93,14 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def day_of(ts_ms: int) -> str:
     """Return the day of unix milliseconds, UTC, as ``2026-01-31``; of a time that no calendar has, ``0000-00-00``."""
+    return _day(ts_ms // _DAY_MS)
+
+
+@lru_cache
+def _day(number: int) -> str:
     try:
-        return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d")
-    except (OverflowError, ValueError, OSError):
+        return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+    except OverflowError:
         return "0000-00-00"
 
 
