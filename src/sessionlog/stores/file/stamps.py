@@ -16,8 +16,8 @@ SETTLING_S: Final = 2.0
 
 def stamp(status: os.stat_result) -> str:
     """Return a token of what is seen of a file; another one after a change, if the status is settled."""
-    seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return "-".join(f"{number:x}" for number in seen)
+    where = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}"
+    return f"{where}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
 
 
 def is_settled(status: os.stat_result) -> bool:
