@@ -229,3 +229,16 @@ def test_the_extra_that_is_missing_is_told(tmp_path: Path) -> None:
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert ran.returncode == 2
         assert ran.stderr == f"sessionlog: the command line needs {name}: pip install 'sessionlog[cli]'\n"
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [("memory:", "a store in memory ends with the command"), ("s3://bucket/logs", "'file:s3://bucket/logs'")],
+)
+def test_a_store_that_the_command_line_cannot_open_is_told(empty: Cli, store: str, said: str) -> None:
+    empty("--store", store, "list").assert_refused(said)
+
+
+def test_a_store_can_be_named_with_a_scheme(run: Cli) -> None:
+    """``--store`` takes what open_store does; the last one counts."""
+    assert run("--store", f"file://{run.store}", "list").stdout == run("list").stdout

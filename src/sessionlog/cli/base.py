@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import anyio
 import click
 
-from .. import CorruptLog, FileStore, SessionLogError, Store
+from .. import CorruptLog, FileStore, SessionLogError, Store, open_store
 from .debugging import log_to_stderr
 from .output import Output, Refused, silence_stdout
 from .short_ids import ShortIds, ShownId
@@ -49,8 +49,11 @@ class App:
 
     @property
     def root(self) -> Path:
-        """The directory of the store that the command works on."""
-        return Path(self.store_name)
+        """The directory of the store that the command works on, absolute."""
+        store = open_store(self.store_name)
+        if not isinstance(store, FileStore):
+            raise Refused(f"a store in memory ends with the command: name a directory, not {self.store_name}")
+        return store.root
 
     @property
     def store_name(self) -> str:
