@@ -2,7 +2,8 @@
 
 What was flushed is there. Of what was written since, any subset of pages may be there, at any of the sizes that the
 file went through; a page that is missing inside the size reads as zeros. A name may be missing until its directory
-was flushed. No file system here does the worst of this, and none promises not to.
+was flushed, and one that was removed may be back until then. No file system here does the worst of this, and none
+promises not to.
 """
 
 import itertools
@@ -84,6 +85,7 @@ class Recorder(System):
         self.moments: list[list[tuple[str, ModelFile]]] = []
         self.acknowledged_at: list[int] = []
         self._names: dict[int, str] = {}
+        self._unlinked: set[str] = set()
         for path in sorted(root.iterdir()) if root.exists() else []:
             content = path.read_bytes()
             self.files[path.name] = ModelFile(content, name_durable=True, current=content, sizes=[len(content)])
@@ -101,7 +103,8 @@ class Recorder(System):
         fd = super().open(path, flags, mode)
         name = os.path.basename(path)
         self._names[fd] = name
-        if name not in self.files:
+        if name not in self.files or (name in self._unlinked and flags & os.O_CREAT):
+            self._unlinked.discard(name)
             self.files[name] = ModelFile()
             self._moment()
         return fd
@@ -114,12 +117,14 @@ class Recorder(System):
 
     def ftruncate(self, fd: int, size: int) -> None:
         super().ftruncate(fd, size)
-        self.files[self._names[fd]].truncate(size)
-        self._moment()
+        if self._names[fd] in self.files:  # else it has no name any more
+            self.files[self._names[fd]].truncate(size)
+            self._moment()
 
     def unlink(self, path: str) -> None:
         super().unlink(path)
-        del self.files[os.path.basename(path)]
+        self._unlinked.add(os.path.basename(path))  # the name may be back until the directory is flushed
+        self.files[os.path.basename(path)].name_durable = False
         self._moment()
 
     def flush(self, fd: int) -> None:
@@ -132,8 +137,7 @@ class Recorder(System):
     def flush_directory(self, path: str) -> None:
         super().flush_directory(path)
         if Path(path) == self.root:
-            for file in self.files.values():
-                file.name_durable = True
+            self._flush_names()
         self._moment()
 
     def flush_file_system(self, fd: int) -> bool:
@@ -142,9 +146,16 @@ class Recorder(System):
         if done:
             for name, before in begun.items():
                 self.files[name].flush(before)
-                self.files[name].name_durable = True
+            self._flush_names()
             self._moment()
         return done
+
+    def _flush_names(self) -> None:
+        for name in self._unlinked:
+            del self.files[name]
+        self._unlinked.clear()
+        for file in self.files.values():
+            file.name_durable = True
 
     def crash_states(self, *, seed: int, states_max: int) -> Iterator[CrashState]:
         """Return what a crash may leave at every moment: all of it where it is little, else a sample by ``seed``."""

@@ -44,7 +44,7 @@ async def watch(app: App, paths: Sequence[Path], again: bool) -> int:
 
     Files, or folders with everything below, and what appears there later: first what is there, then what running agents
     write, until Ctrl-C (exit status 130). A line that is half written waits. Killed at any moment and started again, it
-    goes on where it was. Prints each import that added something.
+    goes on where it was. Prints each import that added something, and once each file whose session was deleted.
     """
     if importlib.util.find_spec("watchfiles") is None:
         raise Refused("watch needs watchfiles: pip install 'sessionlog[watch]'")
@@ -158,7 +158,7 @@ async def _tell_changes(app: App, outcome: "Imported", told: dict[Path, int]) ->
 async def _print_imported(app: App, outcome: "Imported", told: dict[Path, int], name: str, shown: ShownId) -> None:
     """Print one import; for people, without what waits for now, and what was not understood once only."""
     report = outcome.report
-    if report.unchanged:
+    if report.unchanged and not report.deleted:
         return
     if not app.out.json:
         news: list[NotUnderstood] = report.not_understood[told.get(report.path, 0) :]

@@ -168,6 +168,7 @@ class _Known:
 
     size: int = 0
     session_id: SessionId | None = None
+    deleted: frozenset[SessionId] = frozenset()
     told: str | None = field(default=None)
 
 
@@ -305,7 +306,9 @@ def _told(report: ImportReport, known: _Known) -> Imported | None:
     shrank_from = known.size if report.bytes_read < known.size else None
     known.size, known.told = report.bytes_read, None
     known.session_id = report.session_id or known.session_id
-    if report.unchanged and replaced is None and shrank_from is None:
+    newly_deleted = frozenset(report.deleted) - known.deleted
+    known.deleted = frozenset(report.deleted)
+    if report.unchanged and replaced is None and shrank_from is None and not newly_deleted:
         return None
     return Imported(report=report, replaced=replaced, shrank_from=shrank_from)
 
