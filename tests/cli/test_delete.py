@@ -5,15 +5,19 @@ import shutil
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 
 from sessionlog import (
+    FileStore,
+    Head,
     LabelsChanged,
     RequestConfig,
     SessionId,
     SessionStart,
     UserInput,
     build_chain,
+    delete,
     link,
     parse_record,
     user_message,
@@ -101,6 +105,47 @@ def test_the_receipts_are_not_deleted(cli: Cli) -> None:
     ran = cli("delete", "sessionlog-receipts", "--yes")
     assert (ran.status, "receipts" in ran.stderr) == (2, True)
     assert (cli.store / "sessionlog-receipts.jsonl").exists()
+
+
+def test_the_receipts_are_counted_as_no_conversation(cli: Cli) -> None:
+    """They are in no list, sum or graph, but shown and checked as any session."""
+    assert cli("delete", "gone", "--yes").status == 0
+    for command in ("list", "stats", "graph"):
+        assert [one["session_id"] for one in cli(command, "--json").objects] == ["kept"]
+        assert "sessionlog-receipts" not in cli(command).stdout
+    assert [one["session_id"] for one in cli("stats", "sessionlog-receipts", "--json").objects] == [
+        "sessionlog-receipts"
+    ]
+    assert cli("show", "sessionlog-receipts").status == 0
+    for command in ("verify", "audit"):
+        assert "sessionlog-receipts" in {one.get("session_id") for one in cli(command, "--json").objects}
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_deletion_that_was_interrupted_is_finished_by_the_same_command(cli: Cli, form: list[str]) -> None:
+    """The log was gone already, and no receipt said so: without this nothing could be done about it."""
+
+    class Interrupted(Exception):
+        pass
+
+    class Dies(FileStore):
+        async def delete_session(self, session_id: str, expected: Head | None) -> None:
+            await super().delete_session(session_id, expected)
+            raise Interrupted
+
+    async def die() -> None:
+        async with Dies(cli.store) as store:
+            with pytest.raises(Interrupted):
+                await delete(store, "gone")
+
+    anyio.run(die)
+    assert cli("delete", "gone", "--dry-run").status == 2
+    assert '"done"' not in cli("show", "sessionlog-receipts", "--full").stdout
+    ran = cli("delete", "gone", *form)  # was asked for before: nothing goes that is there
+    assert ran.status == 0
+    assert "interrupted" in ran.stdout or ran.objects[0]["receipt"]["state"] == "done"
+    assert '"done"' in cli("show", "sessionlog-receipts", "--full").stdout
+    assert cli("delete", "gone", "--yes").status == 2
 
 
 def test_a_damaged_session_is_told_and_the_others_go(cli: Cli) -> None:

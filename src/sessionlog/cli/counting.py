@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import click
 
-from .. import CorruptLog, SessionId, SessionLogError, SessionNotFound, Store
+from .. import RECEIPTS_SESSION, CorruptLog, SessionId, SessionLogError, SessionNotFound, Store
 from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
 from .completion import complete_session
 from .files import replacing
@@ -61,7 +61,8 @@ async def stats(
     async with app.open_store() as store, AsyncExitStack() as stack:
         shown = await app.shown_ids(store)
         known = await store.list_sessions()
-        session_ids = await find_sessions(store, sessions) if sessions else known
+        conversations = [one for one in known if one != RECEIPTS_SESSION]
+        session_ids = await find_sessions(store, sessions) if sessions else conversations
         table = None if parquet is None else await _open_parquet(stack, parquet)
         tallies, status = await _count(app, store, session_ids, table, keep_requests=plot is not None)
     await _print_all(app, [tally.stats for tally in tallies], rates, shown)

@@ -72,7 +72,10 @@ async def delete(
     if not sessions and age_ms is None:
         raise click.UsageError("name a session, or say --older-than AGE")
     async with app.open_store() as store:
-        named = await find_sessions(store, sessions)
+        finished = set() if dry_run else await _finish_interrupted(app, store, sessions)
+        if finished.issuperset(sessions) and age_ms is None:
+            return EXIT_GOOD
+        named = await find_sessions(store, [one for one in sessions if one not in finished])
         async with open_catalog(app, store) as catalog:
             chosen = await _choose(catalog, named, age_ms)
             if not chosen:
@@ -85,6 +88,20 @@ async def delete(
             if not yes:
                 await _ask(app, len(chosen))
             return await _delete(app, store, catalog, chosen, reason=reason, by=by)
+
+
+async def _finish_interrupted(app: App, store: FileStore, named: Sequence[str]) -> set[str]:
+    """Write the receipts that are missing for logs that an interrupted deletion removed; return whose."""
+    deletions = Deletions(store)
+    begun = {one.session_id for one in (await deletions.receipts()).open.values()}
+    gone = {one for one in begun.intersection(named) if not await store.exists(one)}
+    for session_id in sorted(gone):
+        for receipt in await deletions.settle(session_id):
+            if app.out.json:
+                await app.out.object(_object(SessionRow(session_id=session_id), receipt))
+            else:
+                await app.out.line(f"{session_id} was removed before, by a deletion that was interrupted: finished it")
+    return set(gone)
 
 
 async def _choose(catalog: Catalog, named_ids: Sequence[SessionId], age_ms: int | None) -> list[SessionRow]:

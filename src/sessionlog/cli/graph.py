@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from .. import (
+    RECEIPTS_SESSION,
     CorruptLog,
     Extension,
     FileStore,
@@ -62,8 +63,8 @@ async def graph(app: App) -> int:
 
 
 async def read_graph(app: App, store: FileStore) -> list[Node]:
-    """Return all sessions of ``store`` as it lists them, linked to those that they come from."""
-    session_ids = await store.list_sessions()
+    """Return the conversations of ``store`` as it lists them, linked to those that they come from."""
+    session_ids = [one for one in await store.list_sessions() if one != RECEIPTS_SESSION]
     nodes: dict[str, Node] = {session_id: Node(session_id) for session_id in session_ids}
     for node in nodes.values():
         await _read_origin(store, node)
