@@ -169,14 +169,17 @@ async def test_none_returns_before_its_flush(tmp_path: Path, request: pytest.Fix
 @on_both_backends
 @pytest.mark.usefixtures("long_flushes")
 async def test_one_flush_for_all_where_it_takes_long(tmp_path: Path) -> None:
-    """Where flushing takes longer than appending, all who append at once share one flush, round after round."""
+    """Where flushing takes longer than appending, those who append at once share flushes, round after round.
+
+    All of them share one on an idle machine. On a busy one some come too late for it, and share the next.
+    """
     system = WatchedDisk()
     async with FileStore(tmp_path, "disk", system=system) as store:
         logs = await create_all(store)
         await append_to_all(logs, 3)
         system.flush_count = 0
         await append_to_all(logs, 10)
-    assert system.flush_count <= 10 + 1
+    assert system.flush_count <= 10 * COMPANY / 16
 
 
 @on_both_backends
