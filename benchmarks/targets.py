@@ -79,6 +79,8 @@ TARGETS: Final = (
         "at most",
         ("sessionlog verify", "sessionlog follow"),
     ),
+    Target("the 50 latest of many sessions", "catalog/ask", "bare loop: scandir, stat, sort", 3, "at most"),
+    Target("search for a rare word from a current catalog", "catalog/search", "grep -rlF", 0.2, "at most"),
     Target("import sessionlog", "import-time", DEPENDENCIES, 1.5, "at most"),
 )
 

@@ -16,6 +16,7 @@ NAMES: Final = (
     "verify",
     "fork",
     "listing",
+    "catalog",
     "follow",
     "importing",
     "folder",
