@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+import msgspec
 import plain_merkle as plain
 import pytest
 from blake3 import blake3
@@ -89,6 +90,18 @@ def test_a_run_takes_in_what_is_new_and_nothing_else(keeper: Keeper) -> None:
     assert keeper.anchor().changed == 1
     assert statements(keeper) == {"one": (0, 3, "live"), "two": (0, 4, "live")}
     assert first.root != second.root
+
+
+def test_a_cache_that_was_changed_is_not_believed(keeper: Keeper) -> None:
+    """Whole as a file, but with another edge of a session's tree: that session is read anew."""
+    done = keeper.anchor()
+    cache = keeper.anchors / "cache"
+    size, encoded, kept = msgspec.msgpack.decode(cache.read_bytes())
+    for stack in ([], [b"short"], [bytes(32), bytes(32)]):
+        changed = {name: ["another stamp", position, stack] for name, (_, position, _) in kept.items()}
+        cache.write_bytes(msgspec.msgpack.encode([size, encoded, changed]))
+        again = keeper.anchor()
+        assert (again.faults, again.root) == ({}, done.root)
 
 
 def test_one_bad_session_stops_no_other(keeper: Keeper) -> None:

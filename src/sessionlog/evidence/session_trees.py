@@ -9,6 +9,7 @@ from ..errors import CorruptLog, EntryNotFound, SessionLocked, SessionNotFound, 
 from ..record import Position
 from ..store import Store
 from ..stores.file import FileStore
+from .errors import InvalidEvidence
 from .merkle import Frontier
 from .nonces import nonces, record_leaf
 from .statements import SessionStatement
@@ -78,5 +79,5 @@ async def read_session(
 def _root(kept: Kept) -> bytes | None:
     try:
         return kept.root()
-    except ValueError:
+    except InvalidEvidence:
         return None
