@@ -75,6 +75,19 @@ def link_all(
     return records
 
 
+def link_all_encoded(
+    head: Head | None, encoded: Iterable[bytes], *, line_bytes_max: int = LINE_BYTES_MAX
+) -> list[HashedEntry]:
+    """Return the records of entries that are encoded, the first behind ``head``. Raises as :func:`link_encoded`."""
+    prev_hash, seq = (None, 0) if head is None else (head.hash, head.seq + 1)
+    records: list[HashedEntry] = []
+    for data in encoded:
+        record = link_encoded(prev_hash, seq, data, line_bytes_max=line_bytes_max)
+        records.append(record)
+        prev_hash, seq = record.hash, seq + 1
+    return records
+
+
 def build_chain(entries: Iterable[LogEntry]) -> list[HashedEntry]:
     """Return a whole log: the first entry a ``SessionStart``, each record chained to the one before."""
     return link_all(None, entries)

@@ -220,7 +220,9 @@ async def read_ledger(store: Store, session_id: SessionId, format_name: str) -> 
 
 def note_entry(note: ImportNote, *, ts: int) -> Extension:
     """Return the log entry that holds ``note``."""
-    payload = {name: value for name, value in msgspec.to_builtins(note).items() if value is not None}
+    # as decoded JSON, lists for tuples: such a payload is equal to what the log gives back
+    members = msgspec.json.decode(msgspec.json.encode(note))
+    payload = {name: value for name, value in members.items() if value is not None}
     return Extension(ts=ts, domain=IMPORT_DOMAIN, payload=payload)
 
 

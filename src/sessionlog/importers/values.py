@@ -1,14 +1,31 @@
 """Values that several formats write in the same way: times, JSON as text, images, the text of a tool's answer."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from ..items import ImagePart
+from .lines import Found
 
+T = TypeVar("T")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LastParsed(Generic[T]):
+    """Parses the value of an object, and remembers the last: the engine asks several questions of each in turn."""
+
+    def __init__(self, parse: Callable[[dict[str, Any]], T]) -> None:
+        """Parse with ``parse``."""
+        self._parse = parse
+        self._last: tuple[Found, T] | None = None
+
+    def __call__(self, found: Found) -> T:
+        """Return what the object is parsed as."""
+        if self._last is None or self._last[0] is not found:
+            self._last = (found, self._parse(found.value))
+        return self._last[1]
 
 
 def is_word(value: object, words: Container[str]) -> bool:

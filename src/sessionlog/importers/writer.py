@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from ..chain import link_all
+from ..chain import link_all_encoded
 from ..entries import FORMAT as LOG_FORMAT
 from ..entries import (
     AgentEventEntry,
@@ -25,10 +25,10 @@ from ..entries import (
     encode_entry,
 )
 from ..errors import InvalidEntry
-from ..ids import Head, SessionId
+from ..ids import SessionId
 from ..items import Item
 from ..loops import AgentEvent, SpawnLinked, decode_event, encode_event, scope_of
-from ..session import SessionLog, state_at
+from ..session import state_at
 from ..store import Store
 from .ledger import NO_OBJECT, ImportNote, Ledger, history_items, note_entry, runs
 from .lines import Found
@@ -169,7 +169,7 @@ class SessionWriter:
         self.records_added: int = 0
         self._run = run
         self._due = due
-        self._log = None if ledger is None else SessionLog(run.store, session.session_id, ledger.head)
+        self._head = None if ledger is None else ledger.head
         self._ledger = ledger or Ledger(session.session_id, run.format.name)
         self._config = self._ledger.config
         self._history_len = self._ledger.history_len
@@ -177,7 +177,7 @@ class SessionWriter:
         self._history_before: dict[int, int] = {}
         self._start: SessionStart | None = None
         self._backlog: list[Piece] = []
-        self._entries: list[LogEntry] = []
+        self._entries: list[tuple[LogEntry, bytes]] = []
         self._counts: list[tuple[int, int]] = []
         self._usage: dict[str, Tokens] = {}
         self._size = 0
@@ -233,13 +233,14 @@ class SessionWriter:
             note = ImportNote(format=note.format, source=note.source, role=note.role)
         marks = self._run.marks.text(ordinal for ordinal, _ in self._counts if ordinal != NO_OBJECT)
         note = msgspec.structs.replace(note, records=runs(self._counts), usage=self._usage, marks=marks)
-        await self._append([note_entry(note, ts=self._run.clock()), *self._entries])
+        opening = note_entry(note, ts=self._run.clock())
+        await self._append([(opening, encode_entry(opening)), *self._entries])
         self.noted = True
         self._entries, self._counts, self._usage, self._size = [], [], {}, 0
 
     async def hash_after(self, ordinal: int | None) -> str:
         """Return the hash of the record with which the log ended after line ``ordinal`` (``None``: of the first)."""
-        await self.commit(even_empty=self._log is None)
+        await self.commit(even_empty=self._head is None)
         ends = self._ledger.ends
         if ordinal is not None and ordinal not in ends:
             ordinal = max((end for end in ends if end < ordinal), default=None)
@@ -267,7 +268,7 @@ class SessionWriter:
 
     @property
     def _begun(self) -> bool:
-        return self._log is not None or self._start is not None
+        return self._head is not None or self._start is not None
 
     async def _begin(self, summary: Sequence[Item]) -> None:
         """Prepare the first record; a session that has a source starts with what the source says at the parting."""
@@ -370,28 +371,31 @@ class SessionWriter:
     def _event_entries(self, events: Iterable[AgentEvent], *, ts: int) -> list[LogEntry]:
         return [AgentEventEntry(ts=ts, event=encode_event(event)) for event in events]
 
-    def _as_told(self, entry: LogEntry) -> LogEntry:
-        """Return the next entry of the log as it is written: an event without what the log has told already.
+    def _as_told(self, entry: LogEntry) -> tuple[LogEntry, bytes]:
+        """Return the next entry of the log as it is written, and its encoding.
 
-        What no record can hold of an event is left out as well: the line's own entries have it.
+        An event is written without what the log has told already. What no record can hold of it is left out as well:
+        the line's own entries have it.
         """
         told = self._ledger.told
         if not isinstance(entry, AgentEventEntry):
             told.take_entry(entry)
-            return entry
+            return entry, encode_entry(entry)
         kept = AgentEventEntry(ts=entry.ts, event=told.shorten(entry.event))
-        if self._fits(kept):
+        encoded = self._encoded_if_it_fits(kept)
+        if encoded is not None:
             told.take(entry.event)
-            return kept
+            return kept, encoded
         kept = AgentEventEntry(ts=entry.ts, event=encode_event(bare(decode_event(entry.event))))
         told.take(kept.event)
-        return kept
+        return kept, encode_entry(kept)
 
-    def _fits(self, entry: LogEntry) -> bool:
+    def _encoded_if_it_fits(self, entry: LogEntry) -> bytes | None:
         try:
-            return len(encode_entry(entry)) + RECORD_OVERHEAD_BYTES <= self._run.store.line_bytes_max
+            encoded = encode_entry(entry)
         except (InvalidEntry, ValueError, OverflowError):
-            return False
+            return None
+        return encoded if len(encoded) + RECORD_OVERHEAD_BYTES <= self._run.store.line_bytes_max else None
 
     async def _keep(self, entries: list[LogEntry], *, size: int) -> None:
         for entry in entries:
@@ -430,21 +434,20 @@ class SessionWriter:
         end = self._ledger.ends.get(ordinal)
         return self._history_len if end is None else end.history_before
 
-    async def _append(self, entries: list[LogEntry]) -> None:
+    async def _append(self, entries: list[tuple[LogEntry, bytes]]) -> None:
+        """Append entries, each with its encoding, in one commit."""
         store, session_id = self._run.store, self.session.session_id
-        if self._log is None:
+        self.made = self.made or self._head is None
+        if self._head is None:
             assert self._start is not None  # noqa: S101 - commit has begun the session
-            records = link_all(None, (self._start, *entries), line_bytes_max=store.line_bytes_max)
+            entries = [(self._start, encode_entry(self._start)), *entries]
+        encoded = (data for _, data in entries)
+        records = link_all_encoded(self._head, encoded, line_bytes_max=store.line_bytes_max)
+        if self._head is None:
             await store.create_session(session_id, records)
-            self._log = SessionLog(store, session_id, records[-1].head)
-            self._ledger.take(self._start, records[0].head)
-            self.made = True
-            first, hashes = 1, [record.hash for record in records[1:]]
-            self.records_added += 1
         else:
-            before = self._log.head
-            first = 0 if before is None else before.seq + 1
-            hashes = await self._log.append_all(entries)
-        for seq, (entry, hash_) in enumerate(zip(entries, hashes, strict=True), start=first):
-            self._ledger.take(entry, Head(seq, hash_))
-        self.records_added += len(hashes)
+            await store.append(session_id, *records)
+        self._head = records[-1].head
+        for (entry, _), record in zip(entries, records, strict=True):
+            self._ledger.take(entry, record.head)
+        self.records_added += len(records)

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 import msgspec
 
-from ..chain import link_encoded
+from ..chain import link_all_encoded, link_encoded
 from ..entries import (
     FORMAT,
     AgentEventEntry,
@@ -31,7 +31,6 @@ from ..entries import (
 )
 from ..errors import HeadConflict, InvalidEntry, SessionLogError, SessionNotFound
 from ..ids import EntryHash, Head, SessionId, is_session_id, now_ms
-from ..record import HashedEntry
 from ..store import Store, check_session_id
 from ..stores.memory import MemoryStore
 from .events import (
@@ -398,12 +397,7 @@ class SessionRecorder:
         if head is None:
             start = SessionStart(ts=ts, format=FORMAT, session_id=session_id, config=RequestConfig(), history=())
             encoded.insert(0, encode_entry(start))
-        records: list[HashedEntry] = []
-        for one in encoded:
-            prev_hash, seq = (None, 0) if head is None else (head.hash, head.seq + 1)
-            record = link_encoded(prev_hash, seq, one, line_bytes_max=self._store.line_bytes_max)
-            records.append(record)
-            head = record.head
+        records = link_all_encoded(head, encoded, line_bytes_max=self._store.line_bytes_max)
         await self._store.append(session_id, *records)
         self._heads[session_id] = records[-1].head
         return [record.hash for record in records]

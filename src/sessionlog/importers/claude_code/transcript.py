@@ -13,6 +13,7 @@ from ..plan import derived_id
 from ..protocol import Header, Kept
 from ..told import Told
 from ..usage import Due
+from ..values import LastParsed
 from .convert import DOMAIN, line_entries, summary_message
 from .index import Index
 from .lines import LINE_KEYS
@@ -62,6 +63,7 @@ class ClaudeCodeTranscript:
 
     def __init__(self, path: Path) -> None:
         """Read the file at ``path``; a sub-agent's may have a description beside it."""
+        self._line = LastParsed(parse_line)
         self._path = path
         self._index = Index()
         self._agents_base = ""
@@ -104,11 +106,11 @@ class ClaudeCodeTranscript:
 
     def time(self, found: Found) -> int | None:
         """Return the line's time."""
-        return line_ms(parse_line(found.value))
+        return line_ms(self._line(found))
 
     def entries(self, found: Found, *, ts: int, config: RequestConfig, begins: bool = False) -> list[LogEntry]:
         """Return what the line says."""
-        return [] if begins else line_entries(parse_line(found.value), found.value, ts=ts, config=config)
+        return [] if begins else line_entries(self._line(found), found.value, ts=ts, config=config)
 
     @property
     def agent_id(self) -> str:
@@ -118,10 +120,10 @@ class ClaudeCodeTranscript:
 
     def told(self, found: Found, *, ts: int) -> Told | None:
         """Return what the line tells of the loops."""
-        return told_by(parse_line(found.value), found.value, ts=ts)
+        return told_by(self._line(found), found.value, ts=ts)
 
     def summary(self, found: Found) -> Sequence[Item]:
         """Return the message with which a compacted conversation goes on."""
-        line = parse_line(found.value)
+        line = self._line(found)
         message = summary_message(line) if line.is_compact_summary else None
         return [] if message is None else [message]

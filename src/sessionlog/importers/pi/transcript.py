@@ -18,6 +18,7 @@ from ..plan import Plan, session_name
 from ..protocol import NOT_UNDERSTOOD, Header, Kept
 from ..told import Told
 from ..usage import Due, token_count
+from ..values import LastParsed
 from .convert import DOMAIN, TURN_ENDS, is_understood, line_entries, summary_message
 from .shapes import Line, Usage, is_header, is_line, line_ms, parse_line
 from .told import AGENT_ID, told_by
@@ -44,6 +45,7 @@ class PiTranscript:
 
     def __init__(self, path: Path) -> None:
         """Read the file at ``path``, whose name counts where its header is lost."""
+        self._line = LastParsed(parse_line)
         self._path = path
         self._layout = Layout()
         self._header: Line | None = None
@@ -56,7 +58,7 @@ class PiTranscript:
 
     def add(self, found: Found, *, fits: bool) -> str | Kept | None:  # noqa: ARG002 - what does not fit keeps its place
         """Take the next line in."""
-        line = parse_line(found.value)
+        line = self._line(found)
         ts = line_ms(line)
         if self._started_ms is None:
             self._started_ms = ts
@@ -103,13 +105,13 @@ class PiTranscript:
 
     def time(self, found: Found) -> int | None:
         """Return the line's time."""
-        return line_ms(parse_line(found.value))
+        return line_ms(self._line(found))
 
     def entries(self, found: Found, *, ts: int, config: RequestConfig, begins: bool = False) -> list[LogEntry]:
         """Return what the line says."""
         known = found.ordinal < len(self._turn_counts)
         turn_count = self._turn_counts[found.ordinal] if known else 0
-        line = parse_line(found.value)
+        line = self._line(found)
         return line_entries(line, found.value, ts=ts, config=config, turn_count=turn_count, begins=begins)
 
     @property
@@ -121,11 +123,11 @@ class PiTranscript:
         """Return what the line tells of the loops."""
         cwd = None if self._header is None else self._header.cwd
         metadata = None if cwd is None else {"cwd": cwd}
-        return told_by(parse_line(found.value), found.value, ordinal=found.ordinal, ts=ts, metadata=metadata)
+        return told_by(self._line(found), found.value, ordinal=found.ordinal, ts=ts, metadata=metadata)
 
     def summary(self, found: Found) -> Sequence[Item]:
         """Return the summary that stands for what a compaction left out."""
-        line = parse_line(found.value)
+        line = self._line(found)
         message = summary_message(line) if line.type == "compaction" else None
         return [] if message is None else [message]
 
