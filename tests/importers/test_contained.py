@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_pi import Session
+from test_pi import SID, Session
 
-from sessionlog import MemoryStore, StoreFailed
+from sessionlog import FileStore, MemoryStore, StoreFailed
 from sessionlog.importers import (
     CaughtUp,
     Imported,
@@ -161,3 +161,31 @@ async def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0)
     [failed] = (await import_paths(MemoryStore(), [odd_folder(tmp_path)])).failures[2:]
     assert "may not be read" in failed.reason
+
+
+@pytest.mark.parametrize("planted", ["link", "folder", "damage"])
+async def test_a_log_of_the_store_that_cannot_be_read_fails_its_own_file_only(tmp_path: Path, planted: str) -> None:
+    """The others go to logs of their own; the reason names the log."""
+    folder = tmp_path / "transcripts"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        session = Session()
+        session.lines[0] = session.lines[0].replace(SID.encode(), b"%s%d" % (SID[:-1].encode(), number))
+        session.user("a")
+        session.write(folder, f"{number}.jsonl")
+    async with FileStore(tmp_path / "store", "os") as store:
+        first, second, third = (await import_paths(store, [folder])).reports
+    log = tmp_path / "store" / f"{second.session_id}.jsonl"
+    log.rename(tmp_path / "elsewhere")
+    if planted == "link":
+        log.symlink_to(tmp_path / "elsewhere")
+    elif planted == "folder":
+        log.mkdir()
+    else:
+        log.write_bytes((tmp_path / "elsewhere").read_bytes().replace(b'"seq":1', b'"seq":7'))
+    async with FileStore(tmp_path / "store", "os") as store:
+        summary = await import_paths(store, [folder])
+    assert [one.session_id for one in summary.reports] == [first.session_id, third.session_id]
+    assert [one.path.name for one in summary.failures] == ["2.jsonl"]
+    assert second.session_id is not None
+    assert second.session_id in summary.failures[0].reason

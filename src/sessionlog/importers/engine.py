@@ -17,7 +17,7 @@ from ..ids import SessionId, now_ms
 from ..loops import SpawnLinked
 from ..store import Store
 from .bounds import PAST_BOUND_REASON, past_bound
-from .contained import contained
+from .contained import contained, reading_log
 from .deleted import DELETED_REASON, Deleted, take_out
 from .ledger import ImportNote, Ledger, Source, read_ledger
 from .lines import ByteFile, Found, Pieces
@@ -57,8 +57,9 @@ async def import_transcript(
     call; the numbers add up to the file's size. ``deleted`` knows which sessions were deleted from ``store``: they are
     passed over, unless it was made with ``again=True``. ``clock`` gives the time of the import, in unix ms.
 
-    Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, or when anything else goes wrong
-    with it, and whatever the store raises. What was committed until then stays, and importing again goes on from there.
+    Raises :class:`ImportFailed` when the file cannot be read or holds no JSON object, when the log in the store that it
+    goes on in cannot be read, or when anything else goes wrong with it; and whatever else the store raises. What was
+    committed until then stays, and importing again goes on from there.
     """
     deleted = deleted or Deleted(store)
     path, file = await open_regular(path)
@@ -135,7 +136,8 @@ class _Import:
                 self._meter.finish(size)
                 return self._report_copy(result, ledgers, size)
             growing = True  # an import of the longer file was broken off
-        spawned = await find_spawn(self._store, header, ledgers.get(base))
+        with reading_log(self._path, header.parent or base):
+            spawned = await find_spawn(self._store, header, ledgers.get(base))
         held = {one.session_id for one in result.sessions if one.held}
         usage = self._transcript.usage(result, growing=growing)
         due = {session_id: dues for session_id, dues in usage.items() if session_id not in held}
@@ -216,7 +218,7 @@ class _Import:
         number, base = 1, wanted
         deleted: SessionId | None = None
         while True:
-            ledger = await read_ledger(self._store, base, self._format.name)
+            ledger = await self._read_ledger(base)
             if ledger is None:
                 if not await self._deleted.among([base]):
                     return deleted or base, {}
@@ -230,13 +232,17 @@ class _Import:
             ledgers = {base: ledger}
             if self._may_go_with(ledger):
                 for session_id in sorted(ledger.sessions):
-                    derived = await read_ledger(self._store, session_id, self._format.name)
+                    derived = await self._read_ledger(session_id)
                     if derived is not None:
                         ledgers[session_id] = derived
             if await self._goes_with(ledgers):
                 return base, ledgers
             number += 1
             base = SessionId(f"{wanted}-{number}")
+
+    async def _read_ledger(self, session_id: SessionId) -> Ledger | None:
+        with reading_log(self._path, session_id):
+            return await read_ledger(self._store, session_id, self._format.name)
 
     def _may_go_with(self, ledger: Ledger) -> bool:
         """Tell whether the first object of the file that ``ledger`` knows is the same: a cheap look."""
