@@ -7,8 +7,8 @@ version of the framework and its published suite; check the adapter's types agai
 tests and its page in docs/. A suite that is no part of an installed package is taken from the framework's source
 distribution. At the end stands the table of suites: what passed, and what was deselected and why.
 
-A framework that cannot be downloaded is skipped, by name; everything else that goes wrong is a failure. Needs a package
-index that pip can reach.
+A framework that cannot be downloaded is skipped, by name, and so is one whose turn comes after LIMIT_S; everything else
+that goes wrong is a failure. Needs a package index that pip can reach.
 """
 
 import json
@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = 1200
+"""No framework is begun after that time, so that .ci/run ends in its own."""
 TOOLS = ("hypothesis", "mypy", "pytest", "pytest-xdist", "trio")
 """Taken from requirements-dev.txt, in the versions that stand there."""
 NO_NETWORK = re.compile(r"ConnectionError|ConnectTimeout|ReadTimeout|name resolution|Network is unreachable|ProxyError")
@@ -64,12 +66,15 @@ def main(names: list[str]) -> int:
     if unknown:
         sys.exit(f"no such framework: {', '.join(sorted(unknown))}; there are: {', '.join(FRAMEWORKS)}")
     outcomes: dict[str, str] = {}
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="frameworks-") as scratch:
         report = Path(scratch) / "suites.jsonl"
         report.touch()
         for name in names or list(FRAMEWORKS):
             started = time.monotonic()
             try:
+                if started - begun > LIMIT_S:
+                    raise Skipped(f"{LIMIT_S} s are over: run .ci/frameworks.py {name}")
                 run_framework(name, Path(scratch) / name, report)
                 outcomes[name] = "passed"
             except Skipped as skipped:
