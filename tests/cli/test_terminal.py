@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "restore": ("restore", SESSION),
     "search": ("search", "the"),
     "show": ("show", SESSION),
+    "sql": ("sql",),
     "stats": ("stats",),
     "tail": ("tail", SESSION),
     "verify": ("verify",),
@@ -54,7 +55,7 @@ KEYS = {"append": CTRL_D, "watch": CTRL_C}
 """What ends a command that waits."""
 STATUS = {"audit-anchors": 3, "import": 2, "watch": 130}
 """What ends with another status than 0: nothing was cosigned, one transcript is broken, Ctrl-C ends a watch."""
-WITH_BAR = ("audit", "delete", "demo", "graph", "import", "list", "search", "stats", "verify")
+WITH_BAR = ("audit", "delete", "demo", "graph", "import", "list", "search", "sql", "stats", "verify")
 RAW = ("completion", "export")
 """What prints text for other programs, whose lines are as long as they are."""
 ENDINGS = {">&-": 2, "2>&-": 0, ">/dev/full": 2, "2>/dev/full": 0}

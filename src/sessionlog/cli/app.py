@@ -45,6 +45,7 @@ _COMMANDS: Final = {
     "restore": "reading",
     "search": "searching",
     "show": "reading",
+    "sql": "sql",
     "stats": "counting",
     "tail": "reading",
     "verify": "checking",
