@@ -229,11 +229,13 @@ class Catalog:
         Raises :class:`QueryError`, and :class:`StoreFailed` where the catalog's file cannot be used.
         """
         trigrams = trigrams_for(query)
-        if sessions is None:
-            sessions = await self._ask(partial(_ids, asked=asking.asked()))
         candidates = None
         if trigrams is not None:
             candidates = await self._ask(lambda database: tables.candidates(database.connection, trigrams))
+        if sessions is None and candidates is not None:
+            sessions = list(dict.fromkeys(one.session_id for one in candidates))  # a source without them told none
+        elif sessions is None:
+            sessions = await self._ask(partial(_ids, asked=asking.asked()))
         async with aclosing(self._find(query, sessions, context, candidates)) as founds:
             async for found in founds:
                 for hit in found.hits:
