@@ -169,6 +169,32 @@ async def test_a_deletion_in_the_middle_of_an_import_is_noticed(
     assert noticed
 
 
+@FORMATS
+async def test_what_another_importer_made_and_somebody_deleted_meanwhile_stays_deleted(
+    tmp_path: Path, make: Callable[[], bytes]
+) -> None:
+    """Between this import's look at the store and its first commit."""
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(make())
+
+    class Overtaken(MemoryStore):
+        overtaken = False
+
+        async def create_session(self, session_id: str, records: Any) -> None:
+            if not self.overtaken and session_id != RECEIPTS_SESSION:
+                self.overtaken = True
+                await imported(self, path)
+                for one in await logs(self):
+                    await delete(self, one)
+            await super().create_session(session_id, records)
+
+    store = Overtaken()
+    report = await imported(store, path)
+    assert store.overtaken
+    assert await logs(store) == {}
+    assert report.deleted == [report.session_id]
+
+
 async def test_a_log_that_was_deleted_is_not_copied_back(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(pi())
@@ -181,3 +207,27 @@ async def test_a_log_that_was_deleted_is_not_copied_back(tmp_path: Path) -> None
     assert not await store.exists(main)
     assert (await import_file(store, copy, deleted=Deleted(store, again=True))).records_added
     assert await store.exists(main)
+
+
+async def test_a_log_that_another_importer_copied_and_somebody_deleted_meanwhile_stays_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(pi())
+    source = MemoryStore()
+    main = (await imported(source, path)).session_id or ""
+    copy = tmp_path / f"{main}.jsonl"
+    copy.write_bytes(b"".join(line + b"\n" for line in (await logs(source))[main]))
+
+    class Overtaken(MemoryStore):
+        overtaken = False
+
+        async def append(self, session_id: str, *records: Any) -> None:
+            if not self.overtaken and session_id == main:
+                self.overtaken = True
+                await import_file(self, copy)
+                await delete(self, main)
+            await super().append(session_id, *records)
+
+    store = Overtaken()
+    assert (await import_file(store, copy)).deleted == [main]
+    assert store.overtaken
+    assert await logs(store) == {}

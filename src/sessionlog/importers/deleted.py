@@ -3,10 +3,12 @@
 A session that is in the store counts as it is, whatever the receipts say: its id was used again.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from ..ids import SessionId
+from ..errors import HeadConflict, SessionNotFound
+from ..ids import Head, SessionId
 from ..session import Deletions
 from ..store import Store
 from .plan import Plan
@@ -38,6 +40,24 @@ class Deleted:
             return set()
         deleted = (await self._deletions.receipts()).done.keys() & set(session_ids)
         return {session_id for session_id in deleted if not await self._store.exists(session_id)}
+
+    async def nonces(self, session_ids: Iterable[SessionId]) -> dict[SessionId, str]:
+        """Return the receipts of the last deletions of ``session_ids``, by their nonces: to tell later ones from."""
+        done = (await self._deletions.receipts()).done
+        return {session_id: done[session_id].nonce for session_id in session_ids if session_id in done}
+
+    async def undo(self, made: Mapping[SessionId, Head], before: Mapping[SessionId, str]) -> bool:
+        """Remove the sessions just ``made`` that were deleted after the receipts ``before``: return whether there are.
+
+        Somebody else had imported them, and deleted them, between this import's look at the store and its first commit.
+        One that somebody appended to since stays: it is in use.
+        """
+        after = await self.nonces(made)
+        late = [session_id for session_id, nonce in after.items() if before.get(session_id) != nonce]
+        for session_id in late:
+            with suppress(SessionNotFound, HeadConflict):
+                await self._store.delete_session(session_id, made[session_id])
+        return bool(late)
 
 
 def take_out(plan: Plan, deleted: Collection[SessionId], known: Collection[SessionId]) -> set[SessionId]:

@@ -81,7 +81,7 @@ async def import_transcript(
 
 
 class _Outrun(Exception):
-    """Another import of the same file has read more of it, and is in the store: the file has grown since our survey."""
+    """Another import read more of the file, which has grown since our survey, or what another imported was deleted."""
 
 
 class _Import:
@@ -137,7 +137,8 @@ class _Import:
                 return self._report_copy(result, ledgers, size)
             growing = True  # an import of the longer file was broken off
         with reading_log(self._path, header.parent or base):
-            spawned = await find_spawn(self._store, header, ledgers.get(base))
+            receipts = await self._deleted.nonces(one.session_id for one in result.sessions)
+        spawned = await find_spawn(self._store, header, ledgers.get(base))
         held = {one.session_id for one in result.sessions if one.held}
         usage = self._transcript.usage(result, growing=growing)
         due = {session_id: dues for session_id, dues in usage.items() if session_id not in held}
@@ -149,6 +150,8 @@ class _Import:
             writer = await self._write(
                 header, result, ledgers, due, source, whole=not growing, spawned=spawned, has_news=has_news
             )
+            if await self._deleted.undo(writer.heads_made(), receipts):
+                raise _Outrun
             if not writer.records_added:
                 writer = None  # the turn that the log left open is one that the whole file does not have
         self._meter.finish(size)

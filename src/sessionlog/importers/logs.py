@@ -99,6 +99,7 @@ async def import_log(
             if await deleted.among([log.session_id]):
                 meter.finish(log.prefixes.size)
                 return _report_deleted(path, log.session_id, log.prefixes.size)
+            receipts = await deleted.nonces([log.session_id])
             here = await store.read_head(log.session_id) if await store.exists(log.session_id) else None
             if not await _is_one_chain(store, file, log.session_id, here, log.head):
                 parted_at = await _parting(store, file, log.session_id)
@@ -108,6 +109,8 @@ async def import_log(
             added = max(0, log.head.seq + 1 - before)
             if added:
                 await _copy(store, file, log, path, meter, after=before - 1)
+                if here is None and await deleted.undo({log.session_id: log.head}, receipts):
+                    return _report_deleted(path, log.session_id, log.prefixes.size)
             meter.finish(log.prefixes.size)
     finally:
         await close(file)

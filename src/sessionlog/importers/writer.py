@@ -25,7 +25,7 @@ from ..entries import (
     encode_entry,
 )
 from ..errors import InvalidEntry
-from ..ids import SessionId
+from ..ids import Head, SessionId
 from ..items import Item
 from ..loops import AgentEvent, SpawnLinked, decode_event, encode_event, scope_of
 from ..session import state_at
@@ -152,6 +152,14 @@ class Writer:
         if self._news or self.records_added:
             await self.announce()
 
+    def heads_made(self) -> dict[SessionId, Head]:
+        """Return the heads of the sessions that this import made."""
+        return {
+            session_id: writer.head
+            for session_id, writer in self.sessions.items()
+            if writer.made and writer.head is not None
+        }
+
     @property
     def records_added(self) -> int:
         """How many records all sessions got."""
@@ -183,6 +191,11 @@ class SessionWriter:
         self._size = 0
         self._last_ts = 0
         self.loops: LoopEvents | None = None if run.tells_loops is None else self._loop_events(run.tells_loops)
+
+    @property
+    def head(self) -> Head | None:
+        """The last record that was written."""
+        return self._head
 
     async def take(self, piece: Piece) -> None:
         """Write one line of this session, or keep it until the session can begin."""
