@@ -19,6 +19,8 @@ from eventsourcing.utils import Environment
 
 from sessionlog.adapters.eventsourcing import Factory, SessionlogApplicationRecorder
 
+TIMEOUT_S = 300  # a busy machine takes a minute to import a framework
+
 APPLICATION = """
 import os, signal, sys
 from uuid import UUID
@@ -79,7 +81,7 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
 def test_a_process_that_was_killed_has_recorded_whole_calls(tmp_path: Path) -> None:
     """Every call that returned is in, whole; the next process goes on behind it."""
     with start(KILLED, tmp_path) as process:
-        told = process.communicate(timeout=60)[0].split()
+        told = process.communicate(timeout=TIMEOUT_S)[0].split()
         assert process.returncode == -signal.SIGKILL
     assert len(told) >= 4
     found = recorder(tmp_path).select_events(UUID(int=1))
@@ -90,7 +92,7 @@ def test_a_process_that_was_killed_has_recorded_whole_calls(tmp_path: Path) -> N
 def test_of_two_processes_one_records_a_version(tmp_path: Path) -> None:
     """Two processes that record the same versions: each version is recorded once, the other gets IntegrityError."""
     processes = [start(RACES, tmp_path, name) for name in "ab"]
-    won = [int(process.communicate(timeout=60)[0]) for process in processes]
+    won = [int(process.communicate(timeout=TIMEOUT_S)[0]) for process in processes]
     assert sum(won) == 40
     events = recorder(tmp_path).select_events(UUID(int=1))
     assert [one.originator_version for one in events] == list(range(1, 41))
@@ -101,7 +103,7 @@ def test_a_subscription_gets_what_another_process_records(tmp_path: Path) -> Non
     """It begins before there is a log, and waits for events that another process records."""
     with recorder(tmp_path).subscribe() as subscription, start(RACES, tmp_path, "a") as process:
         got = [next(subscription) for _ in range(40)]
-        process.communicate(timeout=60)
+        process.communicate(timeout=TIMEOUT_S)
     assert [one.id for one in got] == list(range(1, 41))
 
 
@@ -132,7 +134,7 @@ def test_an_application_with_snapshots_in_two_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(TIMEOUT_S)
     first.take_snapshot(counter.id)
     again: Counter = Counting(env=environment).repository.get(counter.id)
     assert again.count == 40

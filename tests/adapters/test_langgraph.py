@@ -25,6 +25,8 @@ from sessionlog.adapters.langgraph import SessionlogSaver
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 
+TIMEOUT_S = 300  # a busy machine takes a minute to import a framework
+
 KILLED_IN_A_NODE = """
 import os, signal, sys
 from langchain_core.messages import AIMessage
@@ -83,7 +85,7 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
 def test_a_graph_that_was_killed_in_a_node_goes_on_in_a_new_process(tmp_path: Path) -> None:
     """The nodes that were done before the kill are not run again, and the killed one is."""
     with start(KILLED_IN_A_NODE, tmp_path) as process:
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(TIMEOUT_S) == -signal.SIGKILL
     graph = graph_of(SessionlogSaver(tmp_path), think, act)
     assert graph.get_state(THREAD).next == ("act",)
     said = [message.content for message in graph.invoke(None, THREAD)["messages"]]
@@ -122,7 +124,7 @@ def test_a_graph_runs_asynchronously_on_several_loops(tmp_path: Path) -> None:
 def test_processes_put_to_one_thread(tmp_path: Path) -> None:
     """Two processes put checkpoints and writes to one thread: all are in, each process's chained to its own."""
     processes = [start(PUTS, tmp_path, name) for name in "ab"]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(TIMEOUT_S) for process in processes] == [0, 0]
     found = list(SessionlogSaver(tmp_path).list(THREAD))
     assert len(found) == 30
     for name in "ab":

@@ -21,6 +21,8 @@ from sessionlog.adapters.openai_agents import SessionlogSession
 
 set_tracing_disabled(True)
 
+TIMEOUT_S = 300  # a busy machine takes a minute to import a framework
+
 KILLED_IN_A_TOOL = """
 import asyncio, os, signal, sys
 from agents import Agent, Runner, function_tool, set_tracing_disabled
@@ -79,7 +81,7 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
 
 def test_a_run_that_was_killed_in_a_tool_goes_on_in_a_new_process(tmp_path: Path) -> None:
     """What the SDK had stored before the kill is there, and the next run's model is given it."""
-    assert start(KILLED_IN_A_TOOL, tmp_path).wait(60) == -signal.SIGKILL
+    assert start(KILLED_IN_A_TOOL, tmp_path).wait(TIMEOUT_S) == -signal.SIGKILL
 
     @function_tool
     def launch() -> str:
@@ -109,7 +111,7 @@ def test_a_run_that_was_killed_in_a_tool_goes_on_in_a_new_process(tmp_path: Path
 def test_processes_add_to_one_session(tmp_path: Path) -> None:
     """Three processes add to one session: every item is in, once, and each process's are in its order."""
     for process in [start(ADDS, tmp_path, name) for name in "abc"]:
-        assert process.wait(60) == 0
+        assert process.wait(TIMEOUT_S) == 0
     items = asyncio.run(SessionlogSession("shared", tmp_path).get_items())
     said = [str(item["content"]) for item in items]
     assert len(said) == 60
@@ -133,9 +135,9 @@ def test_an_item_is_popped_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(TIMEOUT_S)
     for process in processes:
-        popped += process.communicate(timeout=60)[0].split()
+        popped += process.communicate(timeout=TIMEOUT_S)[0].split()
     assert sorted(popped, key=int) == [str(number) for number in range(60)]
 
 
