@@ -235,12 +235,9 @@ async def settle_deletion(store: Store, session_id: str, *, clock: Clock = now_m
 
     Costs one read of the last receipt where nothing is open. Raises as :meth:`Deletions.delete`.
     """
-    if session_id == RECEIPTS_SESSION:
+    if session_id == RECEIPTS_SESSION or not await store.exists(RECEIPTS_SESSION):
         return
-    try:
-        last = await store.read_tail(RECEIPTS_SESSION, 1)
-    except SessionNotFound:
-        return
+    last = await store.read_tail(RECEIPTS_SESSION, 1)
     if not last or open_count(last[0]) != 0:
         await Deletions(store, clock=clock).settle(session_id)
 
