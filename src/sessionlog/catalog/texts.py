@@ -44,7 +44,7 @@ class Blocks:
     def __init__(self, chars: int | None = BLOCK_CHARS) -> None:
         """Begin, at any record; ``None``: only :meth:`finish` ends a block."""
         self.blocks: list[Block] = []
-        self.chars = 0
+        self.chars: int = 0
         """How many characters the finished blocks hold."""
         self._block_chars = chars
         self._texts = Texts()
