@@ -353,7 +353,7 @@ class Catalog:
                 reason = str(error)
             except (AttributeError, OverflowError, TypeError, ValueError) as error:
                 reason = f"its content makes no sense: {error}"
-            logger.warning("%s: made anew: %s", self._path, reason)
+            logger.info("%s: made anew: %s", self._path, reason)
             database.remake(reason)
             raise _Remade(reason, path=self._path)
         except (OSError, sqlite3.Error) as error:
@@ -372,7 +372,7 @@ class Catalog:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = Database(path)
             if self._database.rebuilt is not None:
-                logger.warning("%s: made anew: %s", path, self._database.rebuilt)
+                logger.info("%s: made anew: %s", path, self._database.rebuilt)
         return self._database
 
 
