@@ -28,7 +28,7 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(
     "audit-anchors",
-    epilog=example("sessionlog audit-anchors --anchors anchors --policy my-policy --since last --max-age 26h"),
+    epilog=example("sessionlog audit-anchors --anchors anchors --policy my-policy --since last"),
 )
 @anchors_option
 @click.option("--policy", type=FILE, required=True, metavar="FILE", help="Your own policy: which keys you trust.")

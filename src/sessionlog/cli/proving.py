@@ -56,11 +56,12 @@ async def prove(
     anchors: str,
     output: str,
 ) -> int:
-    """Write a proof for somebody who has neither the store nor its anchors.
+    """Prove a record, a session or an absence.
 
-    Of one record, at position SEQ; of a whole session; that there is no session of an id; or of a receipt; as of the
-    newest checkpoint. It discloses nothing else: no other record, and no other session. Whoever gets it checks it with
-    'sessionlog check-proof' and a policy of his own.
+    Writes a proof for somebody who has neither the store nor its anchors: of one record, at position SEQ; of a whole
+    session; that there is no session of an id; or of a receipt; as of the newest checkpoint. It discloses nothing
+    else: no other record, and no other session. Whoever gets it checks it with 'sessionlog check-proof' and a policy of
+    his own.
     """
     wanted = [session is not None and seq is not None, complete, absent is not None, receipt is not None]
     if sum(wanted) != 1 or (complete and session is None) or (session is not None and wanted[2:] != [False, False]):

@@ -30,7 +30,7 @@ _TABLES: Final = (
 @click.command(
     epilog=example(
         "sessionlog sql",
-        "sessionlog sql 'SELECT project, count(*) AS sessions FROM sessions GROUP BY project ORDER BY 2 DESC'",
+        "sessionlog sql 'SELECT project, count(*) FROM sessions GROUP BY project'",
         "sessionlog sql 'SELECT * FROM usage' --csv > usage.csv",
     )
 )
