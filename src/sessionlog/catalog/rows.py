@@ -28,6 +28,7 @@ from ..items import Message
 from ..queries import SessionStats, Tally, Tokens
 from ..queries.stats import tokens_of
 from ..readings import as_read
+from ..receipts import RECEIPTS_SESSION
 from ..record import HashedEntry
 from ..state import merge_labels
 
@@ -41,7 +42,6 @@ SessionState: TypeAlias = Literal["valid", "broken", "unreadable"]
 
 NUMBER_MAX: Final = 2**53 - 1
 """A count or a time beyond this is given as this: logs hold integers that SQLite has no place for."""
-RECEIPTS_ID: Final = "sessionlog-receipts"
 FIRST_WORDS_CHARS_MAX: Final = 200
 _DAY_MS: Final = 86_400_000
 _IMPORT_DOMAIN: Final = "import"
@@ -143,7 +143,7 @@ class RowFold:
     @classmethod
     def begin(cls, session_id: str) -> "RowFold":
         """Return the fold of a log before its first record."""
-        return cls(Tally(session_id), _Said("receipts" if session_id == RECEIPTS_ID else "main"))
+        return cls(Tally(session_id), _Said("receipts" if session_id == RECEIPTS_SESSION else "main"))
 
     @property
     def stats(self) -> SessionStats:
