@@ -16,12 +16,15 @@ from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options,
 from .completion import complete_session
 from .files import replacing
 from .lookup import find_sessions
+from .moments import since_option, until_option
 from .output import Refused
-from .rates import cost_fields, read_rates, tell_gaps
+from .rates import amount, cost_fields, read_rates, tell_gaps
 from .short_ids import ShortIds, ShownId
 from .text import compact, counted, duration, one_line, safe, size
+from .usage import BY, print_usage
 
 if TYPE_CHECKING:
+    from ..catalog import UsageBy
     from ..exporters.parquet import ParquetFile
     from ..queries import Cost, Rates, SessionStats, Tally, ToolUse
 
@@ -37,27 +40,49 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 @click.command(
     epilog=example(
         "sessionlog stats",
+        "sessionlog stats --by week --rates rates.toml",
         "sessionlog stats 0190163d --rates rates.toml --plot session.svg",
         "sessionlog stats --parquet entries.parquet --json | jq .tokens.input_total",
     )
 )
 @click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
 @click.option("--rates", "rates_file", type=_FILE, metavar="FILE", help="What tokens cost, in JSON or TOML.")
+@click.option(
+    "--by",
+    type=click.Choice(BY),
+    help="The tokens of all sessions by day, ISO week or month (UTC), project, model or label.",
+)
+@since_option
+@until_option
 @click.option("--plot", type=_FILE, metavar="FILE", help="Draw plots into FILE.svg or FILE.png.")
 @click.option("--parquet", type=_FILE, metavar="FILE", help="Write a table of one row an entry.")
 @common_options
 @runs
 async def stats(
-    app: App, sessions: Sequence[str], rates_file: Path | None, plot: Path | None, parquet: Path | None
+    app: App,
+    sessions: Sequence[str],
+    *,
+    rates_file: Path | None,
+    by: "UsageBy | None",
+    since: int | None,
+    until: int | None,
+    plot: Path | None,
+    parquet: Path | None,
 ) -> int:
     """Count what sessions add up to.
 
     Of all sessions, or of those named: entries by kind, turns, tool calls and failures, calls without a result, tokens,
     time, and with --rates the cost. What a fork took over counts in its source alone. Tokens that have no rate are not
-    in the cost, and are told.
+    in the cost, and are told. With --by, what all sessions used is added up by the catalog, in whole days.
     """
+    if by is None and (since, until) != (None, None):
+        raise Refused("--since and --until go with --by")
+    if by is not None and (sessions or plot or parquet):
+        raise Refused("--by adds up all sessions: name none, and no --plot or --parquet")
     _check_extras(plot, parquet)
     rates = None if rates_file is None else await read_rates(rates_file)
+    if by is not None:
+        return await print_usage(app, by, rates, since_ms=since, until_ms=until)
     async with app.open_store() as store, AsyncExitStack() as stack:
         shown = await app.shown_ids(store)
         known = await store.list_sessions()
@@ -172,12 +197,7 @@ def _fields(value: object) -> dict[str, object]:
 
 
 def _cost_text(cost: "Cost") -> str:
-    return f"{'at least ' if cost.gaps else ''}{_amount(cost)} {cost.currency}"
-
-
-def _amount(cost: "Cost") -> str:
-    """Return the amount with as many digits as small ones need."""
-    return f"{cost.amount:,.2f}" if cost.amount >= 1 or not cost.amount else f"{cost.amount:.4f}"
+    return f"{'at least ' if cost.gaps else ''}{amount(cost)} {cost.currency}"
 
 
 @dataclass(frozen=True)
@@ -207,7 +227,7 @@ def _columns(all_stats: "Sequence[SessionStats]", costs: "Sequence[Cost | None]"
     ]
     priced = [cost for cost in costs if cost is not None]
     if priced:
-        amounts = [f"{'>' if cost.gaps else ''}{_amount(cost)}" for cost in priced]
+        amounts = [f"{'>' if cost.gaps else ''}{amount(cost)}" for cost in priced]
         columns.insert(-1, _Column(f"{priced[0].currency} COST"[-8:], amounts))
     return columns
 

@@ -33,6 +33,11 @@ async def tell_gaps(app: App, cost: "Cost") -> None:
         await app.out.note(f"sessionlog: {tokens} of {model} are not in the cost: {why}")
 
 
+def amount(cost: "Cost") -> str:
+    """Return the amount with as many digits as small ones need."""
+    return f"{cost.amount:,.2f}" if cost.amount >= 1 or not cost.amount else f"{cost.amount:.4f}"
+
+
 def cost_fields(cost: "Cost | None") -> dict[str, object] | None:
     """Return a cost as ``--json`` prints it."""
     if cost is None:
