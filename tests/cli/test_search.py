@@ -1,5 +1,7 @@
 """`search` on a terminal: each match is seen, with the words around it."""
 
+from importlib.resources import as_file, files
+
 import pytest
 
 from .conftest import Cli, user
@@ -47,3 +49,28 @@ def test_a_session_is_named_in_short_and_its_record_by_position_and_hash(run: Cl
     )
     assert run("search", "needle").lines[0].startswith(f"{session_id}  1  ")
     assert run("fork", "0190163d", "--at", "1").status == 0
+
+
+def test_what_the_catalog_looks_up_is_what_a_scan_finds(empty: Cli) -> None:
+    """Over the demo's sessions, forks and sub-agents, in each place."""
+    with as_file(files("sessionlog.cli") / "demo_data") as data:
+        assert empty("import", str(data)).status == 0
+    hits = 0
+    for text in ("the", "test", "parse", "no such words anywhere"):
+        for places in ((), ("--in", "tools"), ("--in", "user"), ("--in", "assistant", "--in", "system")):
+            looked_up = empty("search", text, *places, "--json")
+            scanned = empty("search", text, *places, "--json", "--verify")
+            assert looked_up.status == scanned.status == 0
+            assert sorted(looked_up.stdout.splitlines()) == sorted(scanned.stdout.splitlines())
+            hits += len(looked_up.objects)
+    assert hits > 10
+
+
+def test_a_damaged_session_is_told_although_nothing_of_it_is_looked_up(run: Cli) -> None:
+    path = run.log("alpha-2")
+    path.write_bytes(path.read_bytes().replace(b"Another", b"AnotheR"))
+    ran = run("search", "parser")
+    assert ran.status == 1
+    assert "alpha-1" in ran.stdout
+    assert "alpha-2" in ran.stderr
+    assert run("search", "parser", "alpha-1").status == 0

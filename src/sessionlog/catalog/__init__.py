@@ -5,7 +5,7 @@ from .catalog import IN_MEMORY, Catalog, SessionPage
 from .families import Family, families
 from .refreshing import Refreshed
 from .rows import SessionKind, SessionRow, SessionState
-from .searching import Candidate
+from .searching import Candidate, is_indexed
 
 __all__ = [
     "IN_MEMORY",
@@ -22,4 +22,5 @@ __all__ = [
     "UsageBy",
     "UsageRow",
     "families",
+    "is_indexed",
 ]

@@ -54,6 +54,11 @@ def trigrams_for(query: Query) -> list[str] | None:
     return trigrams_of(query.text)
 
 
+def is_indexed(query: Query) -> bool:
+    """Tell whether a catalog can look ``query`` up. If not, as for a regular expression, all records are read."""
+    return trigrams_for(query) is not None
+
+
 async def read_candidate(store: Store, candidate: Candidate) -> list[HashedEntry]:
     """Return the records, verified. Raises what reading raises."""
     found: list[HashedEntry] = []

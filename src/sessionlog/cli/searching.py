@@ -1,12 +1,14 @@
 """``search``: words or a pattern in what the sessions say, with the record to fork at."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from .. import CorruptLog, SessionId, SessionLogError, SessionNotFound, Store
 from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .catalogs import open_catalog, tell_catalog_faults
 from .completion import complete_session
 from .lookup import find_sessions
 from .moments import since_option, until_option
@@ -55,6 +57,7 @@ _MARGIN_COLUMNS: Final = 10
     metavar="COUNT",
     help="Show so many lines around each match.",
 )
+@click.option("--verify", is_flag=True, help="Read every log from its start, whatever the catalog says.")
 @common_options
 @runs
 async def search(
@@ -70,13 +73,16 @@ async def search(
     since: int | None,
     until: int | None,
     context: int,
+    verify: bool,
 ) -> int:
     """Search what the sessions say.
 
     All sessions, or those named, for what people and models said. --in looks elsewhere: in tools' calls and results, in
     system texts, or in all of the log, events included; with --kind or --tool, all of the log is the default. Each text
     is found once. A match is shown below its session, position, hash, time and speaker: the hash is the one to fork at.
-    Lines are matched one by one. Text inside JSON, such as a call's arguments, is shown as "path: value".
+    Lines are matched one by one. Text inside JSON, such as a call's arguments, is shown as "path: value". A text of 3
+    characters or more that people or models said is looked up in the store's catalog, then read from the logs and
+    verified; anything else is looked for in all of the logs, and so is everything with --verify.
     """
     from ..queries import Query  # noqa: PLC0415 - `list` need not wait for it
 
@@ -93,11 +99,19 @@ async def search(
         until_ms=until,
     )
     async with app.open_store() as store:
-        session_ids = await find_sessions(store, sessions) if sessions else await store.list_sessions()
-        found, status = await _search(app, store, session_ids, query, context)
+        named = await find_sessions(store, sessions)
+        found, status = await (_scan if verify or not _is_indexed(query) else _look_up)(
+            app, store, named, query, context
+        )
     if not found:
         await app.out.note("nothing found")
     return status
+
+
+def _is_indexed(query: "Query") -> bool:
+    from ..catalog import is_indexed  # noqa: PLC0415
+
+    return is_indexed(query)
 
 
 def _places(named: Sequence[str], *, narrowed: bool) -> "frozenset[Place]":
@@ -107,12 +121,30 @@ def _places(named: Sequence[str], *, narrowed: bool) -> "frozenset[Place]":
     return frozenset(named or ("user", "assistant"))  # type: ignore[arg-type]
 
 
-async def _search(
-    app: App, store: Store, session_ids: Sequence[SessionId], query: "Query", context: int
-) -> tuple[int, int]:
-    """Print what is found in the sessions; return how many hits there are, and the exit status."""
+async def _look_up(app: App, store: Store, named: Sequence[SessionId], query: "Query", context: int) -> tuple[int, int]:
+    """Print what the catalog finds; return how many hits there are, and the exit status."""
+    found = 0
+    shown = await app.shown_ids(store)
+    faults: dict[str, SessionLogError] = {}
+    async with open_catalog(app, store) as catalog:
+        hits = catalog.search(query, named or None, context=context, on_fault=faults.__setitem__)
+        async with aclosing(hits):
+            async for hit in hits:
+                found += 1
+                await _print_hit(app, hit, shown)
+        known = {link.session_id: (link.state, link.fault) for link in await catalog.links()}
+    if named:
+        known = {session_id: known[session_id] for session_id in named if session_id in known}
+    for session_id, error in faults.items():
+        known[session_id] = ("broken" if isinstance(error, CorruptLog) else "unreadable", str(error))
+    return found, await tell_catalog_faults(app, known.values())
+
+
+async def _scan(app: App, store: Store, named: Sequence[SessionId], query: "Query", context: int) -> tuple[int, int]:
+    """Print what is found in the sessions, each read from its start; return as :func:`_look_up` does."""
     from ..queries import QueryError, search_session  # noqa: PLC0415
 
+    session_ids = named or await store.list_sessions()
     found, status = 0, EXIT_GOOD
     shown = await app.shown_ids(store)
     with app.out.progress("searching", len(session_ids)) as advance:
