@@ -80,7 +80,7 @@ def test_ctrl_c_is_the_pagers_own(long: Cli, tmp_path: Path, read: str, status: 
 
 def test_a_pager_that_ctrl_c_kills_leaves_nothing_behind(long: Cli) -> None:
     command = [PROGRAM, "log", "long", "--store", str(long.store)]
-    with Terminal(command, env={"PAGER": "sh -c 'echo PAGER; sleep 1000'"}) as terminal:
+    with Terminal(command, env={"PAGER": "sh -c 'echo PAGER; exec sleep 1000'"}) as terminal:
         terminal.wait_for("PAGER")
         terminal.send(CTRL_C)
         seen = terminal.finish()
