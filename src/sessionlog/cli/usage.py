@@ -50,17 +50,24 @@ async def _print_table(app: App, by: "UsageBy", rows: "Sequence[UsageRow]", rate
 
 
 def _cells(models: "Mapping[str | None, Tokens]", rates: "Rates | None") -> tuple[str, str]:
-    from ..queries import Tokens, price  # noqa: PLC0415
+    from ..queries import price  # noqa: PLC0415
 
-    total = Tokens()
-    for tokens in models.values():
-        total.add(tokens)
+    total = _total(models)
     counts = (total.input_total, total.cache_read, total.output)
     cells = f"{total.requests:>8,} " + " ".join(f"{compact(count):>7}" for count in counts)
     if rates is None:
         return cells, ""
     cost = price(models, rates)
     return cells, f" {'>' if cost.gaps else ''}{amount(cost)}".rjust(11)
+
+
+def _total(models: "Mapping[str | None, Tokens]") -> "Tokens":
+    from ..queries import Tokens  # noqa: PLC0415
+
+    total = Tokens()
+    for tokens in models.values():
+        total.add(tokens)
+    return total
 
 
 def _all_models(rows: "Sequence[UsageRow]") -> "dict[str | None, Tokens]":
@@ -80,15 +87,12 @@ async def _tell_gaps(app: App, rows: "Sequence[UsageRow]", rates: "Rates") -> No
 
 
 def _object(by: "UsageBy", row: "UsageRow", rates: "Rates | None") -> dict[str, object]:
-    from ..queries import Tokens, price  # noqa: PLC0415
+    from ..queries import price  # noqa: PLC0415
 
-    total = Tokens()
-    for tokens in row.models.values():
-        total.add(tokens)
     return {
         by: row.name or None,
         "sessions": row.sessions,
-        "tokens": total,
+        "tokens": _total(row.models),
         "models": [{"model": model, "tokens": tokens} for model, tokens in row.models.items()],
         "cost": None if rates is None else cost_fields(price(row.models, rates)),
     }

@@ -5,6 +5,7 @@ A session that is in the store counts as it is, whatever the receipts say: its i
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from ..errors import HeadConflict, SessionNotFound
@@ -12,6 +13,7 @@ from ..ids import Head, SessionId
 from ..session import Deletions
 from ..store import Store
 from .plan import Plan
+from .report import ImportReport
 
 DELETED_REASON: Final = "deleted from this store; --again imports it anew"
 
@@ -58,6 +60,19 @@ class Deleted:
             with suppress(SessionNotFound, HeadConflict):
                 await self._store.delete_session(session_id, made[session_id])
         return bool(late)
+
+
+def report_deleted(path: Path, session_id: SessionId, *, format_name: str, size: int) -> ImportReport:
+    """Report a file of ``size`` bytes whose session was deleted from the store."""
+    return ImportReport(
+        path=path,
+        bytes_read=size,
+        format=format_name,
+        session_id=session_id,
+        unchanged=True,
+        passed_over=DELETED_REASON,
+        deleted=[session_id],
+    )
 
 
 def take_out(plan: Plan, deleted: Collection[SessionId], known: Collection[SessionId]) -> set[SessionId]:

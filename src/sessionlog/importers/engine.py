@@ -18,7 +18,7 @@ from ..loops import SpawnLinked
 from ..store import Store
 from .bounds import PAST_BOUND_REASON, past_bound
 from .contained import contained, reading_log
-from .deleted import DELETED_REASON, Deleted, take_out
+from .deleted import Deleted, report_deleted, take_out
 from .ledger import ImportNote, Ledger, Source, read_ledger
 from .lines import ByteFile, Found, Pieces
 from .plan import Plan, PlannedSession
@@ -123,7 +123,7 @@ class _Import:
         base, ledgers = await self._find_base(header.session_id)
         if base not in ledgers and await self._deleted.among([base]):
             self._meter.finish(size)
-            return self._report_deleted(base, size)
+            return report_deleted(self._path, base, format_name=self._format.name, size=size)
         source = self._source(size)
         result = await self._plan(base, ledgers)
         await self._take_out_deleted(result, ledgers)
@@ -168,18 +168,6 @@ class _Import:
             not_understood=self._survey.not_understood,
             waiting=waiting + self._survey.waiting,
             unchanged=True,
-        )
-
-    def _report_deleted(self, session_id: SessionId, size: int) -> ImportReport:
-        """Report a file whose session was deleted from the store."""
-        return ImportReport(
-            path=self._path,
-            bytes_read=size,
-            format=self._format.name,
-            session_id=session_id,
-            unchanged=True,
-            passed_over=DELETED_REASON,
-            deleted=[session_id],
         )
 
     def _source(self, size: int) -> Source:

@@ -21,7 +21,7 @@ from ..record import HashedEntry
 from ..scanner import LogScanner
 from ..store import Store
 from .contained import contained
-from .deleted import DELETED_REASON, Deleted
+from .deleted import Deleted, report_deleted
 from .lines import ByteFile, Chunks
 from .marks import Prefixes
 from .report import ImportedSession, ImportFailed, ImportReport, NotUnderstood
@@ -98,7 +98,7 @@ async def import_log(
             await deleted.settle(log.session_id)
             if await deleted.among([log.session_id]):
                 meter.finish(log.prefixes.size)
-                return _report_deleted(path, log.session_id, log.prefixes.size)
+                return report_deleted(path, log.session_id, format_name=LOG_FORMAT_NAME, size=log.prefixes.size)
             receipts = await deleted.nonces([log.session_id])
             here = await store.read_head(log.session_id) if await store.exists(log.session_id) else None
             if not await _is_one_chain(store, file, log.session_id, here, log.head):
@@ -110,7 +110,7 @@ async def import_log(
             if added:
                 await _copy(store, file, log, path, meter, after=before - 1)
                 if here is None and await deleted.undo({log.session_id: log.head}, receipts):
-                    return _report_deleted(path, log.session_id, log.prefixes.size)
+                    return report_deleted(path, log.session_id, format_name=LOG_FORMAT_NAME, size=log.prefixes.size)
             meter.finish(log.prefixes.size)
     finally:
         await close(file)
@@ -126,18 +126,6 @@ async def import_log(
         waiting=log.waiting,
         unchanged=not added,
         older_copy=before > log.head.seq + 1,
-    )
-
-
-def _report_deleted(path: Path, session_id: SessionId, size: int) -> ImportReport:
-    return ImportReport(
-        path=path,
-        bytes_read=size,
-        format=LOG_FORMAT_NAME,
-        session_id=session_id,
-        unchanged=True,
-        passed_over=DELETED_REASON,
-        deleted=[session_id],
     )
 
 
