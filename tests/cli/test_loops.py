@@ -230,8 +230,8 @@ def test_a_model_without_rates_is_told_and_not_priced(lighthouse: Cli, tmp_path:
     ran = lighthouse("loops", "lighthouse", "--rates", str(path))
     assert ran.lines[3].split()[3] == "?"
     assert ran.lines[2].split()[3] == ">2.0000"
-    assert "1,200 cache_read tokens of model beam-1 are not in the cost: the rates have no cache_read" in ran.stderr
-    assert "4,020 input tokens of model beam-2 are not in the cost: the rates have no input for it" in ran.stderr
+    assert "1,200 cache_read tokens of model beam-1 are not in the cost: the rates file has no cache_read" in ran.stderr
+    assert "4,020 input tokens of model beam-2 are not in the cost: the rates file has no input for it" in ran.stderr
 
 
 @pytest.mark.parametrize("text", ["", "{", "[models.x]\ninput = -1", "[models.x]\nprice = 1", "{}"])
@@ -286,7 +286,13 @@ def test_json_gives_a_session_a_line_with_its_loops(lighthouse: Cli, rates: str)
         "cache_write": 0,
         "output": 120,
     }
-    assert by_id["main.0"]["cost"] == {"currency": "EUR", "amount": 2.12, "complete": True, "gaps": []}
+    assert by_id["main.0"]["cost"] == {
+        "currency": "EUR",
+        "source": "the rates file",
+        "amount": 2.12,
+        "complete": True,
+        "gaps": [],
+    }
     assert by_id["main.1"]["turn_count"] == 2
     assert by_id["main.2"]["rejection"] == "no\nlamps"
     assert root["turn_count"] == 4

@@ -254,7 +254,8 @@ def test_stats_of_one_session(busy: Cli, rates: str) -> None:
     ):
         assert part in text
     assert ran.stderr.splitlines() == [
-        rf"sessionlog: {tokens} of model Mend the tests\x0aplease are not in the cost: the rates have no {what} for it"
+        rf"sessionlog: {tokens} of model Mend the tests\x0aplease are not in the cost: "
+        f"the rates file has no {what} for it"
         for tokens, what in (("600 cache_read tokens", "cache_read"), ("300 cache_write tokens", "cache_write"))
     ]
 

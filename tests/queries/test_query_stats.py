@@ -36,6 +36,7 @@ from sessionlog.entries import FORMAT
 from sessionlog.importers.claude_code import import_paths
 from sessionlog.queries import (
     RATES_BYTES_MAX,
+    DayUsage,
     Gap,
     RatesError,
     SessionStats,
@@ -162,7 +163,7 @@ async def test_totals_of_real_sessions_agree_with_an_independent_count(shared: P
 
 
 async def test_a_price_is_the_sum_of_each_kind_of_tokens() -> None:
-    cost = price({"m": Tokens(1, 3_000_000, 1_000_000, 1_000_000, 100_000)}, parse_rates(RATES))
+    cost = price([DayUsage("2026-01-31", "m", Tokens(1, 3_000_000, 1_000_000, 1_000_000, 100_000))], parse_rates(RATES))
     assert cost.amount == pytest.approx(2 + 0.5 + 4 + 1)
     assert (cost.currency, len(cost.gaps)) == ("USD", 0)
 
@@ -170,7 +171,13 @@ async def test_a_price_is_the_sum_of_each_kind_of_tokens() -> None:
 async def test_gaps_are_told_and_not_guessed() -> None:
     """A model without rates, a rate that is missing, a model that no record names."""
     rates = parse_rates(b'currency = "EUR"\n[models."m"]\ninput = 1\n')
-    cost = price({"m": Tokens(1, 2_000_000, 500_000, 0, 7), "m-2": Tokens(1, 5), None: Tokens(1, 0, 0, 0, 3)}, rates)
+    used = [
+        DayUsage("2026-01-31", "m", Tokens(1, 1_000_000, 500_000, 0, 3)),
+        DayUsage("2026-02-01", "m", Tokens(1, 1_000_000, 0, 0, 4)),
+        DayUsage("2026-01-31", "m-2", Tokens(1, 5)),
+        DayUsage("2026-01-31", None, Tokens(1, 0, 0, 0, 3)),
+    ]
+    cost = price(used, rates)
     assert (cost.amount, cost.currency) == (1.5, "EUR")
     assert cost.gaps == [
         Gap("m", "cache_read", 500_000),

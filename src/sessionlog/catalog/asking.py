@@ -5,8 +5,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ..queries import Tokens
-from .rows import SessionKind, SessionRow, SessionState, day_of
+from ..queries import DayUsage, Tokens, by_model, day_of
+from .rows import SessionKind, SessionRow, SessionState
 from .tables import ROW_COLUMNS, SUM_TOKENS
 
 Order: TypeAlias = Literal["last", "first", "turns", "tokens", "records", "bytes"]
@@ -74,11 +74,16 @@ class Asked(NamedTuple):
 
 
 class UsageRow(msgspec.Struct, frozen=True):
-    """What was used under one ``name`` (a day, a project, …): tokens by model, and how many sessions used them."""
+    """What was used under one ``name`` (a day, a project, …): tokens by day and model, and by how many sessions."""
 
     name: str
     sessions: int
-    models: Mapping[str | None, Tokens]
+    usage: Sequence[DayUsage]
+
+    @property
+    def models(self) -> dict[str | None, Tokens]:
+        """The tokens of each model; ``None`` where the log names none."""
+        return by_model(self.usage)
 
 
 def asked(
@@ -143,7 +148,7 @@ def cursor_of(row: SessionRow, order: Order) -> str:
 
 
 def usage_queries(by: UsageBy, asked: Asked, since_ms: int | None, until_ms: int | None) -> tuple[str, str, list[Any]]:
-    """Return the queries for the tokens by name and model, and for the sessions by name, and the values of both."""
+    """Return the queries for tokens by name, day and model, and for sessions by name, and the values of both."""
     name = _USAGE_NAMES[by]
     where, values = asked.where, list(asked.values)
     for operator, ms in ((">=", since_ms), ("<", until_ms)):
@@ -154,7 +159,7 @@ def usage_queries(by: UsageBy, asked: Asked, since_ms: int | None, until_ms: int
     if by == "label":
         source += " LEFT JOIN labels l ON l.no = u.no"
     return (
-        f"SELECT {name}, u.model, {SUM_TOKENS} {source}{where} GROUP BY 1, 2 ORDER BY 1, 2",
+        f"SELECT {name}, u.day, u.model, {SUM_TOKENS} {source}{where} GROUP BY 1, 2, 3 ORDER BY 1, 3, 2",
         f"SELECT {name}, count(DISTINCT u.no) {source}{where} GROUP BY 1",
         values,
     )
@@ -163,10 +168,10 @@ def usage_queries(by: UsageBy, asked: Asked, since_ms: int | None, until_ms: int
 def usage_rows(tokens: Sequence[tuple[Any, ...]], sessions: Sequence[tuple[Any, ...]]) -> list[UsageRow]:
     """Return what the two queries found, in the order of the names."""
     counts = dict(sessions)
-    found: dict[str, dict[str | None, Tokens]] = {}
-    for name, model, *used in tokens:
-        found.setdefault(name, {})[model or None] = Tokens(*used)
-    return [UsageRow(name, counts[name], models) for name, models in found.items()]
+    found: dict[str, list[DayUsage]] = {}
+    for name, day, model, *used in tokens:
+        found.setdefault(name, []).append(DayUsage(day, model or None, Tokens(*used)))
+    return [UsageRow(name, counts[name], usage) for name, usage in found.items()]
 
 
 def _decode_cursor(cursor: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from ..queries import Tokens
+from ..queries import DayUsage
 from .rows import SessionKind, SessionRow
 
 
@@ -34,13 +34,9 @@ class Family(msgspec.Struct, frozen=True):
         return max((one.last_ts for one in self.members if one.last_ts is not None), default=None)
 
     @property
-    def models(self) -> dict[str | None, Tokens]:
-        """The tokens of each model."""
-        models: dict[str | None, Tokens] = {}
-        for one in self.members:
-            for model, tokens in one.models.items():
-                models.setdefault(model, Tokens()).add(tokens)
-        return models
+    def usage(self) -> list[DayUsage]:
+        """The tokens that all of them used, by day and model."""
+        return [one for member in self.members for one in member.usage]
 
     @property
     def kinds(self) -> Mapping[SessionKind, int]:

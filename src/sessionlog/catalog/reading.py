@@ -13,7 +13,7 @@ from ..ids import Head
 from ..queries import ToolUse
 from ..record import HashedEntry, Position
 from ..store import Store
-from .rows import DayUsage, RowFold, SessionRow, SessionState
+from .rows import RowFold, SessionRow, SessionState
 from .texts import Block, Blocks
 
 PIECE_CHARS: Final = 4 * 1024 * 1024
@@ -49,7 +49,6 @@ class News(NamedTuple):
     stamp: str | None
     end: int
     frozen: bytes | None
-    usage: Sequence[DayUsage]
     kinds: Sequence[tuple[str, int]]
     tools: Sequence[tuple[str, ToolUse]]
     spawned: Mapping[str, Head]
@@ -138,7 +137,6 @@ class _Reading:
             stamp=None if more or state == "unreadable" else task.stamp,
             end=self._end,
             frozen=self._frozen() if fault is None else None,
-            usage=self._fold.usage(),
             kinds=list(stats.kinds.items()),
             tools=list(stats.tools.items()),
             spawned=self._fold.spawned,

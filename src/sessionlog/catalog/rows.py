@@ -5,19 +5,15 @@
 Times are unix milliseconds of the conversation, never of an import; nothing here is authoritative.
 """
 
-from collections.abc import Mapping
-from datetime import date, timedelta
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from ..entries import (
     AgentEventEntry,
-    ConfigChanged,
     Extension,
     LabelsChanged,
-    LlmUsage,
     LogEntry,
     SessionOrigin,
     SessionStart,
@@ -25,8 +21,7 @@ from ..entries import (
 )
 from ..ids import Head
 from ..items import Message
-from ..queries import SessionStats, Tally, Tokens
-from ..queries.stats import tokens_of
+from ..queries import DayUsage, SessionStats, Tally, Tokens, all_tokens, by_model
 from ..readings import as_read
 from ..receipts import RECEIPTS_SESSION
 from ..record import HashedEntry
@@ -43,7 +38,6 @@ SessionState: TypeAlias = Literal["valid", "broken", "unreadable"]
 NUMBER_MAX: Final = 2**53 - 1
 """A count or a time beyond this is given as this: logs hold integers that SQLite has no place for."""
 FIRST_WORDS_CHARS_MAX: Final = 200
-_DAY_MS: Final = 86_400_000
 _IMPORT_DOMAIN: Final = "import"
 _SPAWN_SUFFIX: Final = ".spawn"
 
@@ -52,8 +46,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One session, as the catalog has it.
 
     ``project`` is the directory that the agent worked in, ``agent`` the program, such as ``claude-code``. ``origin`` is
-    where a fork or a compaction was taken from, ``parent`` the session whose tool call ran this one. ``models`` holds
-    the tokens of each model; ``None`` where the log names none (:func:`sessionlog.queries.price` gives their cost).
+    where a fork or a compaction was taken from, ``parent`` the session whose tool call ran this one. ``usage`` holds
+    the tokens by day and model (:func:`sessionlog.queries.price` gives their cost).
     Times are of the conversation, in unix milliseconds. ``bytes`` are those of the log's lines, up to ``head``.
     ``state`` is that of the last reading, which verified what was new; ``fault`` says what kept it from the log's end:
     the row is then of the records before that.
@@ -75,7 +69,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: int = 0
     tool_failures: int = 0
     dangling_calls: int = 0
-    models: Mapping[str | None, Tokens] = msgspec.field(default_factory=dict)
+    usage: Sequence[DayUsage] = ()
     records: int = 0
     bytes: int = 0
     head: Head | None = None
@@ -83,41 +77,20 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
 
     @property
+    def models(self) -> dict[str | None, Tokens]:
+        """The tokens of each model; ``None`` where the log names none."""
+        return by_model(self.usage)
+
+    @property
     def tokens(self) -> Tokens:
         """The tokens of all models."""
-        total = Tokens()
-        for tokens in self.models.values():
-            total.add(tokens)
-        return total
-
-
-def day_of(ts_ms: int) -> str:
-    """Return the day of unix milliseconds, UTC, as ``2026-01-31``; of a time that no calendar has, ``0000-00-00``."""
-    return _day(ts_ms // _DAY_MS)
-
-
-@lru_cache
-def _day(number: int) -> str:
-    try:
-        return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
-    except OverflowError:
-        return "0000-00-00"
-
-
-class DayUsage(msgspec.Struct, frozen=True, array_like=True):
-    """Tokens of one day (``2026-01-31``, UTC) with one model (empty: the log names none)."""
-
-    day: str
-    model: str
-    tokens: Tokens
+        return all_tokens(self.usage)
 
 
 class _Said(msgspec.Struct, array_like=True):
     """What a log says of its session beside what :class:`Tally` counts."""
 
     kind: SessionKind = "main"
-    model: str | None = None
-    days: dict[str, dict[str, Tokens]] = msgspec.field(default_factory=dict)
     title: str | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     project: str | None = None
@@ -194,27 +167,13 @@ class RowFold:
             tool_calls=use.calls,
             tool_failures=use.failures,
             dangling_calls=stats.dangling_calls,
-            models=self._models(),
+            usage=tuple(DayUsage(one.day, one.model, _bounded_tokens(one.tokens)) for one in stats.usage),
             records=stats.records,
             bytes=stats.record_bytes,
             head=self.head,
             state=state,
             fault=fault,
         )
-
-    def _models(self) -> dict[str | None, Tokens]:
-        models: dict[str | None, Tokens] = {}
-        for one in self.usage():
-            models.setdefault(one.model or None, Tokens()).add(one.tokens)
-        return models
-
-    def usage(self) -> list[DayUsage]:
-        """Return the tokens by day and model."""
-        return [
-            DayUsage(day, model, Tokens(*(min(count, NUMBER_MAX) for count in _counts(used))))
-            for day, models in self._said.days.items()
-            for model, used in models.items()
-        ]
 
     def freeze(self) -> bytes | None:
         """Return all that the fold needs to go on; ``None`` if a forged log made it count beyond 64 bits."""
@@ -235,11 +194,6 @@ class RowFold:
         match entry:
             case SessionStart():
                 self._take_start(entry)
-            case ConfigChanged():
-                said.model = entry.config.model
-            case LlmUsage():
-                used = said.days.setdefault(day_of(entry.ts), {}).setdefault(said.model or "", Tokens())
-                used.add(tokens_of(entry))
             case LabelsChanged():
                 if entry.title is not msgspec.UNSET:
                     said.title = entry.title
@@ -260,7 +214,6 @@ class RowFold:
 
     def _take_start(self, start: SessionStart) -> None:
         said = self._said
-        said.model = start.config.model
         said.title, said.labels = start.title, dict(start.labels)
         said.origin = start.forked_from or start.compacted_from
         if said.origin is not None:
@@ -282,5 +235,5 @@ def _bounded(ts: int | None) -> int | None:
     return None if ts is None else max(-NUMBER_MAX, min(ts, NUMBER_MAX))
 
 
-def _counts(tokens: Tokens) -> tuple[int, int, int, int, int]:
-    return tokens.requests, tokens.input_total, tokens.cache_read, tokens.cache_write, tokens.output
+def _bounded_tokens(tokens: Tokens) -> Tokens:
+    return Tokens(**{name: min(count, NUMBER_MAX) for name, count in vars(tokens).items()})

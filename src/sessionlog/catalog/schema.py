@@ -15,7 +15,7 @@ from typing import Final
 
 APPLICATION_ID: Final = 0x736C6F67
 """``slog``, in the header of the file (SQLite, "PRAGMA application_id")."""
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 SCHEMA: Final = """
 CREATE TABLE sessions (

@@ -12,7 +12,7 @@ import msgspec
 
 from ..entries import SessionOrigin
 from ..ids import Head
-from ..queries import SessionStats, Tokens, ToolUse
+from ..queries import DayUsage, SessionStats, Tokens, ToolUse
 from .forgetting import Indexed
 from .reading import Known, News, Task
 from .rows import NUMBER_MAX, SessionRow
@@ -39,6 +39,10 @@ SUM_TOKENS: Final = ", ".join(
     for name in ("requests", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 )
 """The sums of tokens, in the order of :class:`Tokens`; ``sum`` raises where they overflow, this does not."""
+_USAGE: Final = (
+    "SELECT no, day, model, requests, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens FROM usage {} "
+    "ORDER BY no, day, model"
+)
 _INSERT: Final = f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _UPDATE: Final = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE no = ?"  # noqa: S608
 _COUNTED: Final = ("labels", "usage", "spawns", "kinds", "tools")
@@ -102,14 +106,13 @@ def rows(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> 
     """Return the rows that ``sql``, which selects :data:`ROW_COLUMNS`, finds. Raises ``ValueError`` for odd content."""
     found = connection.execute(sql, values).fetchall()
     nos = [one[0] for one in found]
-    models: dict[int, dict[str | None, Tokens]] = {}
-    usage = f"SELECT no, model, {SUM_TOKENS} FROM usage u {{}} GROUP BY no, model"  # noqa: S608
-    for no, model, *tokens in _of(connection, usage, nos):
-        models.setdefault(no, {})[model or None] = Tokens(*tokens)
+    usage: dict[int, list[DayUsage]] = {}
+    for no, day, model, *tokens in _of(connection, _USAGE, nos):
+        usage.setdefault(no, []).append(DayUsage(day, model or None, Tokens(*tokens)))
     labels: dict[int, dict[str, str]] = {}
     for no, key, value in _of(connection, "SELECT no, key, value FROM labels {}", nos):
         labels.setdefault(no, {})[key] = value
-    return [_row(one, labels.get(one[0]), models.get(one[0])) for one in found]
+    return [_row(one, labels.get(one[0]), usage.get(one[0], [])) for one in found]
 
 
 def add_up(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> SessionStats:
@@ -122,21 +125,20 @@ def add_up(connection: sqlite3.Connection, where: str, values: Sequence[object])
     ).fetchone()
     total.records, total.record_bytes, total.turns, total.dangling_calls, total.wall_ms = found
 
-    def grouped(columns: str, table: str) -> Iterator[Any]:
-        name = columns.partition(",")[0]
+    def grouped(columns: str, table: str, *, by: str) -> Iterator[Any]:
         return connection.execute(
-            f"SELECT {columns} FROM {table} JOIN sessions s USING (no){where} GROUP BY {name} ORDER BY {name}",  # noqa: S608
+            f"SELECT {columns} FROM {table} JOIN sessions s USING (no){where} GROUP BY {by} ORDER BY {by}",  # noqa: S608
             values,
         )
 
-    for kind, count in grouped("u.kind, sum(u.records)", "kinds u"):
+    for kind, count in grouped("u.kind, sum(u.records)", "kinds u", by="u.kind"):
         total.kinds[kind] = count
     total.turns_ended = total.kinds["turn_end"]
     use = "u.tool, sum(u.calls), sum(u.failures), sum(u.timed), CAST(total(u.time_ms) AS INTEGER)"
-    for tool, *counts in grouped(use, "tools u"):
+    for tool, *counts in grouped(use, "tools u", by="u.tool"):
         total.tools[tool] = ToolUse(*counts)
-    for model, *tokens in grouped(f"u.model, {SUM_TOKENS}", "usage u"):
-        total.models[model or None] = Tokens(*tokens)
+    for day, model, *tokens in grouped(f"u.day, u.model, {SUM_TOKENS}", "usage u", by="u.day, u.model"):
+        total.days.setdefault(day, {})[model or None] = Tokens(*tokens)
     return total
 
 
@@ -174,14 +176,14 @@ def _of(connection: sqlite3.Connection, sql: str, nos: Sequence[int]) -> Iterato
     return connection.execute(sql.format(f"WHERE no IN ({', '.join('?' * len(nos))})"), nos)
 
 
-def _row(found: Sequence[Any], labels: dict[str, str] | None, models: dict[str | None, Tokens] | None) -> SessionRow:
+def _row(found: Sequence[Any], labels: dict[str, str] | None, usage: Sequence[DayUsage]) -> SessionRow:
     _, origin_id, origin_hash, parent, seq, hash_, *same = found
     return SessionRow(
         origin=None if origin_id is None else SessionOrigin(session_id=origin_id, at_hash=origin_hash),
         parent=parent,
         head=None if seq is None else Head(seq, hash_),
         labels=labels or {},
-        models=models or {},
+        usage=tuple(usage),
         **dict(zip(_SAME, same, strict=True)),
     )
 
@@ -210,7 +212,7 @@ def _write_one(connection: sqlite3.Connection, news: News) -> None:
     connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", [(no, *one) for one in row.labels.items()])
     connection.executemany(
         "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(no, one.day, one.model, *_counts(one.tokens)) for one in news.usage],
+        [(no, one.day, one.model or "", *_counts(one.tokens)) for one in row.usage],
     )
     connection.executemany(
         "INSERT INTO spawns VALUES (?, ?, ?, ?)",

@@ -152,7 +152,7 @@ async def _plot(path: Path, tallies: "Sequence[Tally]", session_ids: Sequence[Se
 async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rates | None", shown: ShownId) -> None:
     from ..queries import price, total_stats  # noqa: PLC0415
 
-    costs = [None if rates is None else price(one.models, rates) for one in all_stats]
+    costs = [None if rates is None else price(one.usage, rates) for one in all_stats]
     if app.out.json:
         for one, cost in zip(all_stats, costs, strict=True):
             await app.out.object(stats_object(one, cost))
@@ -162,12 +162,12 @@ async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rate
         await _print_table(app, all_stats, costs, shown)
         total = total_stats(all_stats)
         await app.out.line()
-        cost = None if rates is None else price(total.models, rates)
+        cost = None if rates is None else price(total.usage, rates)
         await _print_one(app, total, cost, f"all {len(all_stats):,}", added_up=True)
     else:
         await app.out.note(f"there is no session in {app.store_name} yet")
     if rates is not None:
-        await tell_gaps(app, price(total_stats(all_stats).models, rates))
+        await tell_gaps(app, price(total_stats(all_stats).usage, rates))
 
 
 def stats_object(stats: "SessionStats", cost: "Cost | None") -> dict[str, object]:

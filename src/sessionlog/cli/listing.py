@@ -125,10 +125,12 @@ def _faults(rows: "Sequence[SessionRow]", links: "Sequence[Link]") -> list[tuple
 
 
 def _sort_key(sort: str) -> "Callable[[Family], tuple[int, str]]":
+    from ..queries import all_tokens  # noqa: PLC0415
+
     values: dict[str, Callable[[Family], int]] = {
         "last": lambda family: family.last_ts or 0,
         "first": lambda family: family.first_ts or 0,
-        "tokens": lambda family: sum(map(_token_count, family.models.values())),
+        "tokens": lambda family: _token_count(all_tokens(family.usage)),
         "turns": lambda family: sum(one.turns for one in family.members),
         "records": lambda family: sum(one.records for one in family.members),
         "bytes": lambda family: sum(one.bytes for one in family.members),
@@ -231,16 +233,17 @@ class _Table:
 
 
 def _columns(families: "Sequence[Family]") -> list[_Column]:
+    from ..queries import all_tokens  # noqa: PLC0415
+
     roots = [one.root for one in families]
     times = [utc(one.last_ts)[:16].split(" ") if one.last_ts is not None else ("-",) for one in families]
-    models = [one.models for one in families]
     return [
         _Column("LAST", [one[0] for one in times], "dim"),
         _Column("TIME", [one[1] if len(one) > 1 else "" for one in times], "dim"),
         _Column("PROJECT", [_project(row.project) for row in roots]),
         _Column("MODEL", [_model(row.models) for row in roots]),
         _Column("TURNS", [f"{sum(row.turns for row in one.members):,}" for one in families], is_number=True),
-        _Column("TOKENS", [compact(sum(map(_token_count, one.values()))) for one in models], is_number=True),
+        _Column("TOKENS", [compact(_token_count(all_tokens(one.usage))) for one in families], is_number=True),
     ]
 
 

@@ -3,15 +3,18 @@
 Pure, over the trees of :mod:`sessionlog.loops` and the rates of :mod:`sessionlog.queries`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from datetime import UTC
+from typing import Final, TypeAlias
 
 from ..loops import AssistantMessage, LoopRecord, MessageEnd, ParallelGroupRecord, Session, Text, Usage, UserMessage
-from ..queries import Cost, Rates, Tokens, price
+from ..queries import Cost, DayUsage, Rates, Tokens, all_tokens, by_model, price
 
 TokensByModel: TypeAlias = dict[str | None, Tokens]
 """Tokens by the model that the log names; ``None``: it names none."""
+_NO_DAY: Final = ""
+"""The day of tokens of which no log says when they were used; nobody knows their model either."""
 
 
 @dataclass(frozen=True)
@@ -19,29 +22,27 @@ class Sums:
     """Turns and tokens of a loop, a group, a session or several."""
 
     turns: int
-    by_model: TokensByModel
+    usage: Sequence[DayUsage]
+
+    @property
+    def by_model(self) -> TokensByModel:
+        """The tokens of each model."""
+        return by_model(self.usage)
 
     @property
     def tokens(self) -> Tokens:
         """The tokens of all models together."""
-        total = Tokens()
-        for tokens in self.by_model.values():
-            total.add(tokens)
-        return total
+        return all_tokens(self.usage)
 
     def cost(self, rates: Rates | None) -> Cost | None:
         """Return what the tokens cost; ``None`` without rates."""
-        return None if rates is None else price(self.by_model, rates)
+        return None if rates is None else price(self.usage, rates)
 
 
 def add_up(parts: Iterable[Sums]) -> Sums:
     """Return the sum of ``parts``."""
-    turns, by_model = 0, TokensByModel()
-    for part in parts:
-        turns += part.turns
-        for model, tokens in part.by_model.items():
-            by_model.setdefault(model, Tokens()).add(tokens)
-    return Sums(turns, by_model)
+    found = list(parts)
+    return Sums(sum(one.turns for one in found), [used for one in found for used in one.usage])
 
 
 def sum_session(session: Session) -> Sums:
@@ -52,26 +53,27 @@ def sum_session(session: Session) -> Sums:
 
 def sum_evaluation(group: ParallelGroupRecord) -> Sums:
     """Count what it took to compare a group's branches; the log does not say which model did that."""
-    return Sums(0, {None: _tokens(group.evaluation_usage)})
+    return Sums(0, [DayUsage(_NO_DAY, None, _tokens(group.evaluation_usage))])
 
 
 def sum_loop(loop: LoopRecord) -> Sums:
     """Count a loop: its tokens as its end told them, or else (no end yet, or none told) as its turns did.
 
     Where its turns ran on several models, what the loop used beyond them has no model. Where its turns used more than
-    the loop, nothing has: they do not tell then how it divides.
+    the loop, nothing has: they do not tell then how it divides. All of it counts on the day on which the loop began.
     """
     of_loop = model_name(loop.config.model) if loop.config is not None else None
-    by_model: TokensByModel = {}
+    models: TokensByModel = {}
     in_turns = Usage()
     for turn in loop.turns:
         message = turn.output_message
         model = (model_name(message.model) if isinstance(message, AssistantMessage) else None) or of_loop
-        by_model.setdefault(model, Tokens()).add(_tokens(turn.usage, requests=1))
+        models.setdefault(model, Tokens()).add(_tokens(turn.usage, requests=1))
         in_turns += turn.usage
     if loop.usage != Usage():
-        by_model = _divide(loop, by_model, in_turns, of_loop=of_loop)
-    return Sums(loop.turn_count, by_model)
+        models = _divide(loop, models, in_turns, of_loop=of_loop)
+    day = loop.started_at.astimezone(UTC).date().isoformat()
+    return Sums(loop.turn_count, [DayUsage(day, model, tokens) for model, tokens in models.items()])
 
 
 def prompt_of(loop: LoopRecord) -> str:
@@ -90,11 +92,11 @@ def model_name(model: str) -> str | None:
     return None if not model or (model.startswith("<") and model.endswith(">")) else model
 
 
-def _divide(loop: LoopRecord, by_model: TokensByModel, in_turns: Usage, *, of_loop: str | None) -> TokensByModel:
+def _divide(loop: LoopRecord, models: TokensByModel, in_turns: Usage, *, of_loop: str | None) -> TokensByModel:
     """Return what the loop's end told, by the models of its turns."""
     told = loop.usage
-    if len(by_model) <= 1:
-        return {next(iter(by_model), of_loop): _tokens(told, requests=loop.turn_count)}
+    if len(models) <= 1:
+        return {next(iter(models), of_loop): _tokens(told, requests=loop.turn_count)}
     rest = Usage(
         input=told.input - in_turns.input,
         output=told.output - in_turns.output,
@@ -104,8 +106,8 @@ def _divide(loop: LoopRecord, by_model: TokensByModel, in_turns: Usage, *, of_lo
     if min(rest.input, rest.output, rest.cache_read, rest.cache_write) < 0:
         return {None: _tokens(told, requests=loop.turn_count)}
     if rest != Usage():
-        by_model.setdefault(None, Tokens()).add(_tokens(rest))
-    return by_model
+        models.setdefault(None, Tokens()).add(_tokens(rest))
+    return models
 
 
 def group_key(group: ParallelGroupRecord) -> tuple[str, ...]:

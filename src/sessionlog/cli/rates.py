@@ -9,12 +9,12 @@ from .output import Refused
 from .text import counted, one_line
 
 if TYPE_CHECKING:
-    from ..queries import Cost, Rates
+    from ..queries import Cost, RateTable
 
 _NO_MODEL: Final = "no model"
 
 
-async def read_rates(path: Path) -> "Rates":
+async def read_rates(path: Path) -> "RateTable":
     """Return the rates in the file, JSON or TOML. Raises :class:`Refused`, and ``OSError``."""
     from ..queries import RATES_BYTES_MAX, RatesError, parse_rates  # noqa: PLC0415 - `list` need not wait for it
 
@@ -28,7 +28,7 @@ async def tell_gaps(app: App, cost: "Cost") -> None:
     """Tell on standard error which tokens the cost leaves out, and why."""
     for gap in cost.gaps:
         model = _NO_MODEL if gap.model is None else f"model {gap.model}"
-        why = "the log names none" if gap.model is None else f"the rates have no {gap.what} for it"
+        why = "the log names none" if gap.model is None else f"{cost.source} has no {gap.what} for it"
         tokens = counted(gap.tokens, f"{gap.what} token")
         await app.out.note(f"sessionlog: {tokens} of {model} are not in the cost: {why}")
 
@@ -44,6 +44,7 @@ def cost_fields(cost: "Cost | None") -> dict[str, object] | None:
         return None
     return {
         "currency": cost.currency,
+        "source": cost.source,
         "amount": cost.amount,
         "complete": not cost.gaps,
         "gaps": [gap._asdict() for gap in cost.gaps],

@@ -1,6 +1,6 @@
 """What was used by day, week, month, project, model or label: ``stats --by``, from the catalog."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from .base import App
@@ -10,7 +10,7 @@ from .text import compact, one_line, safe
 
 if TYPE_CHECKING:
     from ..catalog import UsageBy, UsageRow
-    from ..queries import Rates, Tokens
+    from ..queries import DayUsage, Rates
 
 BY: Final = ("day", "week", "month", "project", "model", "label")
 _NONE: Final = "-"
@@ -41,58 +41,43 @@ async def _print_table(app: App, by: "UsageBy", rows: "Sequence[UsageRow]", rate
     costs = "" if rates is None else f" {f'{rates.currency} COST'[-10:]:>10}"
     await app.out.row((f"{_COLUMNS}{costs}  {by.upper()}", "bold"))
     for row in rows:
-        cells, cost = _cells(row.models, rates)
+        cells, cost = _cells(row.usage, rates)
         name = one_line(safe(row.name), chars_max=_NAME_CHARS_MAX) or _NONE
         await app.out.row(f"{row.sessions:>8,} {cells}{cost}  ", rest=name)
     if len(rows) > 1 and by != "label":  # tokens of a session with two labels stand under both
-        cells, cost = _cells(_all_models(rows), rates)
+        cells, cost = _cells(_all_usage(rows), rates)
         await app.out.row((f"{'':>8} {cells}{cost}  all", "bold"))
 
 
-def _cells(models: "Mapping[str | None, Tokens]", rates: "Rates | None") -> tuple[str, str]:
-    from ..queries import price  # noqa: PLC0415
+def _cells(usage: "Sequence[DayUsage]", rates: "Rates | None") -> tuple[str, str]:
+    from ..queries import all_tokens, price  # noqa: PLC0415
 
-    total = _total(models)
+    total = all_tokens(usage)
     counts = (total.input_total, total.cache_read, total.output)
     cells = f"{total.requests:>8,} " + " ".join(f"{compact(count):>7}" for count in counts)
     if rates is None:
         return cells, ""
-    cost = price(models, rates)
+    cost = price(usage, rates)
     return cells, f" {'>' if cost.gaps else ''}{amount(cost)}".rjust(11)
 
 
-def _total(models: "Mapping[str | None, Tokens]") -> "Tokens":
-    from ..queries import Tokens  # noqa: PLC0415
-
-    total = Tokens()
-    for tokens in models.values():
-        total.add(tokens)
-    return total
-
-
-def _all_models(rows: "Sequence[UsageRow]") -> "dict[str | None, Tokens]":
-    from ..queries import Tokens  # noqa: PLC0415
-
-    found: dict[str | None, Tokens] = {}
-    for row in rows:
-        for model, tokens in row.models.items():
-            found.setdefault(model, Tokens()).add(tokens)
-    return found
+def _all_usage(rows: "Sequence[UsageRow]") -> "list[DayUsage]":
+    return [one for row in rows for one in row.usage]
 
 
 async def _tell_gaps(app: App, rows: "Sequence[UsageRow]", rates: "Rates") -> None:
     from ..queries import price  # noqa: PLC0415
 
-    await tell_gaps(app, price(_all_models(rows), rates))
+    await tell_gaps(app, price(_all_usage(rows), rates))
 
 
 def _object(by: "UsageBy", row: "UsageRow", rates: "Rates | None") -> dict[str, object]:
-    from ..queries import price  # noqa: PLC0415
+    from ..queries import all_tokens, price  # noqa: PLC0415
 
     return {
         by: row.name or None,
         "sessions": row.sessions,
-        "tokens": _total(row.models),
+        "tokens": all_tokens(row.usage),
         "models": [{"model": model, "tokens": tokens} for model, tokens in row.models.items()],
-        "cost": None if rates is None else cost_fields(price(row.models, rates)),
+        "cost": None if rates is None else cost_fields(price(row.usage, rates)),
     }

@@ -6,15 +6,17 @@ them. They hold a bounded amount of memory whatever a log's size, and the store 
 
 from .diff import After, Lineage, Parting, diff_sessions
 from .patterns import QueryError
-from .rates import RATES_BYTES_MAX, Cost, Gap, ModelRates, Rates, RatesError, parse_rates, price
+from .rates import RATES_BYTES_MAX, Cost, Gap, ModelRates, Rates, RatesError, RateTable, parse_rates, price
 from .search import Hit, HitLine, Matcher, Query, search_session
-from .stats import Request, SessionStats, Tally, Tokens, ToolUse, session_stats, total_stats
+from .stats import Request, SessionStats, Tally, ToolUse, session_stats, total_stats
 from .texts import Piece, Place, Texts
+from .tokens import DayUsage, Tokens, all_tokens, by_model, day_of
 
 __all__ = [
     "RATES_BYTES_MAX",
     "After",
     "Cost",
+    "DayUsage",
     "Gap",
     "Hit",
     "HitLine",
@@ -26,6 +28,7 @@ __all__ = [
     "Place",
     "Query",
     "QueryError",
+    "RateTable",
     "Rates",
     "RatesError",
     "Request",
@@ -34,6 +37,9 @@ __all__ = [
     "Texts",
     "Tokens",
     "ToolUse",
+    "all_tokens",
+    "by_model",
+    "day_of",
     "diff_sessions",
     "parse_rates",
     "price",

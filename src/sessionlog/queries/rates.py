@@ -1,4 +1,4 @@
-"""Rates: what a model's tokens cost, from a file of the user's, and the price of what was used.
+"""Rates: what a model's tokens cost, and the price of what was used. A file of the user's says them, in TOML or JSON.
 
     currency = "USD"
 
@@ -8,18 +8,19 @@
     cache_read = 0.3
     cache_write = 3.75
 
-The same as JSON is taken too. Nothing is guessed: tokens without a rate are left out of the cost and told as a gap.
+Or they are the list prices of :mod:`sessionlog.queries.prices`. Nothing is guessed: tokens without a rate are left out
+of the cost and told as a gap.
 """
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from .stats import Tokens
+from .tokens import DayUsage
 
 RATES_BYTES_MAX: Final = 1024 * 1024
 """The longest rates, in bytes: ten thousand models. TOML is parsed at about two megabytes a second."""
@@ -41,11 +42,38 @@ class ModelRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_write: float | None = None
 
 
-class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What tokens cost, by the model's name, in one ``currency``."""
+UNKNOWN: Final = ModelRates()
+"""The rates of a model of which none is known."""
+
+
+class Rates(Protocol):
+    """What tokens cost, in one ``currency``, as ``source`` has it (words for people)."""
+
+    @property
+    def currency(self) -> str: ...  # noqa: D102
+
+    @property
+    def source(self) -> str: ...  # noqa: D102
+
+    def of(self, model: str, day: str) -> ModelRates:
+        """Return what the tokens of ``model`` cost on ``day`` (``2026-01-31``, UTC)."""
+        ...
+
+
+class RateTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rates of a file: what tokens cost, by the model's name, on any day."""
 
     models: dict[str, ModelRates]
     currency: str = "USD"
+
+    @property
+    def source(self) -> str:
+        """What these rates are called."""
+        return "the rates file"
+
+    def of(self, model: str, day: str) -> ModelRates:  # noqa: ARG002 - a file has one rate for all days
+        """Return what the tokens of ``model`` cost."""
+        return self.models.get(model, UNKNOWN)
 
 
 class Gap(NamedTuple):
@@ -58,14 +86,15 @@ class Gap(NamedTuple):
 
 @dataclass
 class Cost:
-    """What was used cost at least ``amount``; exactly that, where there are no ``gaps``."""
+    """What was used cost at least ``amount`` by the rates of ``source``; that, where there are no ``gaps``."""
 
     currency: str
+    source: str
     amount: float = 0.0
     gaps: Sequence[Gap] = field(default_factory=list)
 
 
-def parse_rates(data: bytes) -> Rates:
+def parse_rates(data: bytes) -> RateTable:
     """Return the rates in ``data``: JSON if it begins with a brace, else TOML.
 
     Raises :class:`RatesError`, at once if it is longer than :data:`RATES_BYTES_MAX` or nested too deep.
@@ -75,7 +104,7 @@ def parse_rates(data: bytes) -> Rates:
     try:
         text = data.decode("utf-8-sig")
         value = msgspec.json.decode(text) if text.lstrip().startswith("{") else _read_toml(text)
-        rates = msgspec.convert(value, Rates)
+        rates = msgspec.convert(value, RateTable)
     except UnicodeDecodeError as error:
         raise RatesError("it is no text in UTF-8") from error
     except RecursionError as error:
@@ -96,20 +125,22 @@ def _read_toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def price(tokens_by_model: Mapping[str | None, Tokens], rates: Rates) -> Cost:
-    """Return what the tokens cost, and for which no rate is there."""
+def price(usage: Iterable[DayUsage], rates: Rates) -> Cost:
+    """Return what the tokens cost, by the rates of their days, and for which no rate is there."""
     amounts: list[float] = []
-    gaps: list[Gap] = []
-    for model, tokens in tokens_by_model.items():
-        one = rates.models.get(model, ModelRates()) if model is not None else ModelRates()
+    gaps: dict[tuple[str | None, str], int] = {}
+    for one in usage:
+        model, tokens = one.model, one.tokens
+        known = UNKNOWN if model is None else rates.of(model, one.day)
         for what, count, rate in (
-            ("input", tokens.uncached, one.input),
-            ("cache_read", tokens.cache_read, one.cache_read),
-            ("cache_write", tokens.cache_write, one.cache_write),
-            ("output", tokens.output, one.output),
+            ("input", tokens.uncached, known.input),
+            ("cache_read", tokens.cache_read, known.cache_read),
+            ("cache_write", tokens.cache_write, known.cache_write),
+            ("output", tokens.output, known.output),
         ):
             if count and rate is None:
-                gaps.append(Gap(model, what, count))
+                gaps[model, what] = gaps.get((model, what), 0) + count
             elif count and rate is not None:
                 amounts.append(count * rate / _TOKENS_PER_RATE)
-    return Cost(rates.currency, math.fsum(amounts), gaps)
+    found = [Gap(model, what, count) for (model, what), count in gaps.items()]
+    return Cost(rates.currency, rates.source, math.fsum(amounts), found)

@@ -31,30 +31,7 @@ from ..items import Item, ToolCall, ToolResult
 from ..readings import as_read
 from ..record import HashedEntry
 from ..store import Store
-
-
-@dataclass
-class Tokens:
-    """Tokens of ``requests`` model requests; ``input_total`` is the whole prompts, ``cache_…`` are parts of it."""
-
-    requests: int = 0
-    input_total: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 0
-
-    @property
-    def uncached(self) -> int:
-        """Input that was neither read from a cache nor written to one."""
-        return max(0, self.input_total - self.cache_read - self.cache_write)
-
-    def add(self, other: "Tokens") -> None:
-        """Count ``other`` in."""
-        self.requests += other.requests
-        self.input_total += other.input_total
-        self.cache_read += other.cache_read
-        self.cache_write += other.cache_write
-        self.output += other.output
+from .tokens import DayUsage, Tokens, all_tokens, by_model, day_of, tokens_of
 
 
 @dataclass
@@ -89,7 +66,7 @@ class SessionStats:
     ``turns`` are those that the log says ended or, where it never says so (``turns_ended`` is 0), the user's inputs.
     Times are unix milliseconds of what happened in the session, ``None`` where nothing did; the session's start, its
     labels and applications' own records, which may be written long afterwards, do not count. ``wall_ms`` is from the
-    earliest to the latest, pauses included.
+    earliest to the latest, pauses included. ``days`` holds the tokens by day (UTC) and model.
     """
 
     session_id: str | None = None
@@ -100,18 +77,26 @@ class SessionStats:
     turns_ended: int = 0
     tools: dict[str, ToolUse] = field(default_factory=dict)
     dangling_calls: int = 0
-    models: dict[str | None, Tokens] = field(default_factory=dict)
+    days: dict[str, dict[str | None, Tokens]] = field(default_factory=dict)
     first_ts: int | None = None
     last_ts: int | None = None
     wall_ms: int = 0
 
     @property
+    def usage(self) -> list[DayUsage]:
+        """The tokens of each day and model, in the order of their names."""
+        usage = [DayUsage(day, model, tokens) for day, models in self.days.items() for model, tokens in models.items()]
+        return sorted(usage, key=lambda one: (one.day, one.model or ""))
+
+    @property
+    def models(self) -> dict[str | None, Tokens]:
+        """The tokens of each model."""
+        return by_model(self.usage)
+
+    @property
     def tokens(self) -> Tokens:
         """The tokens of all models."""
-        total = Tokens()
-        for tokens in self.models.values():
-            total.add(tokens)
-        return total
+        return all_tokens(self.usage)
 
     @property
     def tool_use(self) -> ToolUse:
@@ -178,10 +163,10 @@ class Tally:
     def _take_entry(self, entry: LogEntry) -> None:
         match entry:
             case SessionStart():
-                self._model = entry.config.model
+                self._model = entry.config.model or None
                 self._take_items(entry.history, ts=None)
             case ConfigChanged():
-                self._model = entry.config.model
+                self._model = entry.config.model or None
             case UserInput():
                 self._inputs += 1
                 self._take_items([entry.item], ts=entry.ts)
@@ -196,7 +181,7 @@ class Tally:
 
     def _take_usage(self, entry: LlmUsage) -> None:
         tokens = tokens_of(entry)
-        self.stats.models.setdefault(self._model, Tokens()).add(tokens)
+        self.stats.days.setdefault(day_of(entry.ts), {}).setdefault(self._model, Tokens()).add(tokens)
         if self._keep_requests:
             turn = self.stats.turns_ended + 1 if self.stats.turns_ended else max(1, self._inputs)
             self.requests.append(Request(turn, entry.ts, tokens))
@@ -234,11 +219,6 @@ class Tally:
         return self.stats.tools.setdefault(name, ToolUse())
 
 
-def tokens_of(usage: LlmUsage) -> Tokens:
-    """Return the tokens of one model request."""
-    return Tokens(1, usage.input_total_tokens, usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens)
-
-
 async def session_stats(store: Store, session_id: str, *, keep_requests: bool = False) -> Tally:
     """Count one session, streamed. Raises whatever reading raises."""
     tally = Tally(session_id, keep_requests=keep_requests)
@@ -257,6 +237,7 @@ def total_stats(all_stats: Iterable[SessionStats]) -> SessionStats:
         total.kinds.update(stats.kinds)
         for tool, use in stats.tools.items():
             total.tools.setdefault(tool, ToolUse()).add(use)
-        for model, tokens in stats.models.items():
-            total.models.setdefault(model, Tokens()).add(tokens)
+        for day, models in stats.days.items():
+            for model, tokens in models.items():
+                total.days.setdefault(day, {}).setdefault(model, Tokens()).add(tokens)
     return total
