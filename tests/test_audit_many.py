@@ -18,8 +18,8 @@ from sessionlog import (
     user_message,
     verify_store,
 )
-from sessionlog.audit import checks, chunks
-from sessionlog.audit.checks import _families
+from sessionlog.audit import checks, chunks, planning
+from sessionlog.audit.planning import Named, Planned, families
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +62,7 @@ async def test_chunks_report_the_same(root: Path, monkeypatch: pytest.MonkeyPatc
     assert states >= {LogState.VALID, LogState.TORN_TAIL, LogState.BROKEN}
     monkeypatch.setattr(checks, "MANY_SESSIONS", 0)
     monkeypatch.setattr(checks, "CHUNK_SESSIONS", 5)
+    monkeypatch.setattr(planning, "CHUNK_SESSIONS", 5)
     found = await reports(root, audit=audit, jobs=jobs)
     by_id = {report.session_id: report for report in plain}
     assert {report.session_id: report for report in found} == by_id
@@ -89,7 +90,10 @@ def test_no_family_is_parted() -> None:
     """A source and all that was made from it are in one chunk, source first, whatever the chunk's size."""
     sources = {"b": "a", "c": "b", "e": "d", "lost": "gone", **{f"f{n}": "f" for n in range(300)}}
     ids = ["a", "b", "c", "d", "e", "lost", "f", *(f"f{n}" for n in range(300)), *(f"z{n}" for n in range(500))]
-    parts: Sequence[Sequence[str]] = _families(ids, sources)
+    named = {made: [Named(source, "0" * 64, True)] for made, source in sources.items()}
+    planned: Sequence[Planned] = list(families(ids, named))
+    assert {made: of for part in planned for made, of in part.sources.items()} == named
+    parts = [part.session_ids for part in planned]
     assert sorted(one for part in parts for one in part) == sorted(ids)
     for part in parts:
         for made, source in sources.items():

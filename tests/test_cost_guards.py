@@ -294,6 +294,19 @@ async def test_blocks_per_record(tmp_path: Path) -> None:
     assert left <= 0.1
 
 
+@pytest.mark.parametrize("check", [verify_session, audit_session])
+async def test_a_small_log_is_checked_in_one_look(
+    tmp_path: Path, system: CountingSystem, hops: list[str], check: Callable[..., Any]
+) -> None:
+    """It is opened once, read once and closed, over one hop: with thousands of sessions, that is what counts."""
+    await write_log(tmp_path, 4000)
+    hops.clear()
+    async with FileStore(tmp_path, system=system) as store:
+        assert (await check(store, SESSION)).ok
+    assert (system.calls["open"], system.calls["pread"], system.calls["close"]) == (1, 1, 1)
+    assert len(hops) <= 1
+
+
 @pytest.mark.parametrize("operation", ["read", "verify", "audit"])
 async def test_streaming_holds_no_more_of_a_longer_log(tmp_path: Path, operation: str) -> None:
     """What streaming holds at its peak does not grow with the log, and is some chunks at most."""

@@ -51,7 +51,7 @@ from sessionlog import (
     tool_result,
     user_message,
 )
-from sessionlog.entries import INTEGER_MAX, INTEGER_MIN, KINDS, NESTING_DEPTH_MAX, is_as_encoded
+from sessionlog.entries import INTEGER_MAX, INTEGER_MIN, KINDS, NESTING_DEPTH_MAX, decode_as_encoded
 from strategies import entries, json_values, later_entries
 
 S = SessionId("s")
@@ -506,7 +506,11 @@ def test_what_is_written_is_as_encoded(entry: LogEntry) -> None:
         data = encode_entry(entry)
     except InvalidEntry:
         return
-    assert is_as_encoded(entry, b"before" + data[1:], 6) is not isinstance(entry, UnknownEntry)
+    line = b'{"seq":7,' + data[1:]
+    found = decode_as_encoded(line, 9)
+    assert (found is None) is isinstance(entry, UnknownEntry)
+    assert found is None or encode_entry(found) == data
+    assert decode_as_encoded(line, 8) is decode_as_encoded(line, 10) is None
 
 
 @pytest.mark.parametrize(
@@ -530,4 +534,4 @@ def test_what_is_written_is_as_encoded(entry: LogEntry) -> None:
 )
 def test_what_is_written_otherwise_is_looked_into(data: bytes) -> None:
     """Whatever this version would not have written so takes the closer look, right or wrong."""
-    assert not is_as_encoded(decode_entry(data), data, 1)
+    assert decode_as_encoded(data, 1) is None

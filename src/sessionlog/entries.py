@@ -267,24 +267,31 @@ def encode_event_entry(event: Any, *, ts: int) -> bytes:
     return b'{"kind":"agent_event","ts":%d,"event":%b}' % (ts, _encode(event))
 
 
-def is_as_encoded(entry: LogEntry, line: bytes, members_at: int) -> bool:
-    """Tell whether the members of ``entry``, from byte ``members_at`` of its ``line`` on, are its encoding.
+def decode_as_encoded(line: bytes, members_at: int) -> KnownEntry | None:
+    """Return the entry of a record ``line`` whose members, from byte ``members_at`` on, are its encoding.
 
-    If so, it is an entry that :func:`encode_entry` lets through, written as that writes it: compact, no member twice or
-    unknown, numbers and nesting within the limits. False where a closer look is needed, which may find nothing wrong.
+    It is then an entry that :func:`encode_entry` lets through, written as that writes it: compact, no member twice or
+    unknown, numbers and nesting within the limits. ``None`` where a closer look is needed, which may find nothing
+    wrong. What stands before ``members_at`` is not compared.
     """
+    try:
+        entry: KnownEntry | _CacheLocked = _decode_known(line)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(entry, _CacheLocked):
+        return None
     struct = type(entry)
-    if struct not in _INTEGERS:
-        return False
     data = _encode(entry)
-    if len(line) != members_at + len(data) - 1 or not line.startswith(data[1:], members_at):
-        return False
+    if len(line) != members_at + len(data) - 1 or not line.endswith(data[1:]):
+        return None
     if not INTEGER_MIN <= entry.ts <= INTEGER_MAX:
-        return False
-    free = _FREE_MEMBERS.get(struct)
-    if free is not None:
-        return is_within_limits(getattr(entry, free), data, depth=2)
-    return struct not in _WITH_MORE_NUMBERS or is_within_limits(entry, b"", depth=1)
+        return None
+    if struct in _WITH_MORE_NUMBERS:
+        free = _FREE_MEMBERS.get(struct)
+        if free is None:
+            return entry if is_within_limits(entry, b"", depth=1) else None
+        return entry if is_within_limits(getattr(entry, free), data, depth=2) else None
+    return entry
 
 
 def _check_free(value: object, name: str, data: bytes) -> None:

@@ -121,8 +121,11 @@ class LogScanner:
         self.feed_into(data, records)
         return records
 
-    def feed_into(self, data: bytes, records: list[HashedEntry] | None) -> None:
-        """Take the next bytes of the log, adding each completed record to ``records`` (``None``: only check)."""
+    def feed_into(self, data: bytes, records: list[HashedEntry] | None, *, lines: list[bytes] | None = None) -> None:
+        """Take the next bytes of the log, adding each completed record to ``records`` or its line to ``lines``.
+
+        Without either, the bytes are only checked.
+        """
         if b"\n" in data:
             if self._lost:
                 raise self._lost_fault(self._parts_bytes + data.index(b"\n"))
@@ -130,7 +133,7 @@ class LogScanner:
                 data = b"".join((*self._parts, data))
                 self._parts, self._parts_bytes = [], 0
             offset = self.offset
-            self._check_lines(data, records)
+            self._check_lines(data, records, lines)
             data = data[self.offset - offset :]
         if data:
             self._hold(data)
@@ -173,7 +176,7 @@ class LogScanner:
         self._check_lines(line + b"\n", records)
         return records[0]
 
-    def _check_lines(self, data: bytes, records: list[HashedEntry] | None) -> None:
+    def _check_lines(self, data: bytes, records: list[HashedEntry] | None, lines: list[bytes] | None = None) -> None:
         """Check the lines of ``data`` that end in LF as the next records; what stands behind them is not looked at.
 
         The one loop that every byte read goes through: written for speed. A line is right if it begins with what its
@@ -202,6 +205,8 @@ class LogScanner:
                     self._check_first(data[start:end])
                 if records is not None:
                     records.append(HashedEntry(data[start:end], hash_, prev_hash, seq))
+                elif lines is not None:
+                    lines.append(data[start:end])
                 prev_hash = hash_
                 link = f'"{hash_}"'
                 seq += 1

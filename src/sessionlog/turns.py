@@ -30,13 +30,15 @@ class Turns:
 
     async def feed(self, data: bytes) -> None:
         """Feed ``data``. Raises what the scanner raises; cancelled, what was fed is fed."""
-        for start in range(0, len(data), SLICE_BYTES):
-            part = data[start : start + SLICE_BYTES]
+        start = 0
+        while start < len(data):
+            end = data.rfind(b"\n", start, start + SLICE_BYTES) + 1 or start + SLICE_BYTES  # cuts no line if it can
+            part, start = data[start:end], end
+            if self._since_turn + len(part) > SLICE_BYTES:
+                self._since_turn = 0
+                await anyio.lowlevel.checkpoint()
             if b"\n" in part and self._scanner.torn_bytes + len(part) > INLINE_BYTES_MAX:
                 await anyio.to_thread.run_sync(self._feed, part)
             else:
                 self._feed(part)
             self._since_turn += len(part)
-            if self._since_turn >= SLICE_BYTES:
-                self._since_turn = 0
-                await anyio.lowlevel.checkpoint()

@@ -264,10 +264,14 @@ async def test_a_file_that_others_changed_is_noticed_before_the_next_write(
         assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == after
 
 
-async def test_a_raw_reader_of_a_replaced_file_says_how_far_it_came(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_a_raw_reader_of_a_replaced_file_says_how_far_it_came(tmp_path: Path, damaged: bool) -> None:
     """The error names the line that was not given to its end, and where it starts in what was given."""
     data = await make_log(tmp_path, turns=8000)
     path = tmp_path / f"{SESSION}.jsonl"
+    if damaged:
+        data = data.replace(b'","seq":', b'","sec":')
+        path.write_bytes(data)
     async with FileStore(tmp_path, "os") as store:
         stream = store.read_raw(SESSION)
         given = await anext(stream)

@@ -1,22 +1,22 @@
 """Verifying and auditing: one pass over the bytes of a log, then where it comes from."""
 
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
+from itertools import accumulate
 from typing import Final
 
-import msgspec
-
-from ..errors import CorruptLog, Damage, EntryNotFound, InvalidSessionId, SessionLogError, SessionNotFound, StoreFailed
+from ..errors import CorruptLog, Damage, EntryNotFound, InvalidSessionId, SessionNotFound, StoreFailed
 from ..ids import SessionId
 from ..receipts import RECEIPTS_SESSION, Receipts
-from ..record import HashedEntry
+from ..record import HashedEntry, parse_record
 from ..scanner import LogScanner, LogState, Verdict
 from ..store import Store
 from ..stores.file import FileStore
 from ..turns import Turns
 from .chunks import CHUNK_SESSIONS, directory_of, in_chunks
 from .meaning import Meaning
-from .provenance import Claim, Evidence, Origins, claims
+from .planning import Planned, evidence_wanted, families, sources_first, survey
+from .provenance import Claim, Evidence, claims
 from .report import Findings, Report
 
 MANY_SESSIONS: Final = 100
@@ -72,19 +72,19 @@ async def audit_store(store: Store, *, jobs: int = 1) -> AsyncGenerator[Report, 
     session_ids = await store.list_sessions()
     directory = directory_of(store)
     if directory is None or len(session_ids) < MANY_SESSIONS:
-        sources, known = await _survey(store, session_ids)
-        deleted = _Deleted(store)
-        for session_id in _sources_first(session_ids, sources):
-            yield await _reported(session_id, _audit(store, session_id, known=known, deleted=deleted))
+        sources = await survey(store, session_ids)
+        async with aclosing(_audits(store, Planned(list(sources_first(session_ids, sources)), sources))) as reports:
+            async for report in reports:
+                yield report
         return
     sources = {}
-    async with aclosing(in_chunks(_sources_of, directory, _parts(session_ids), jobs=jobs)) as parts:
+    async with aclosing(in_chunks(survey, directory, _parts(session_ids), jobs=jobs)) as parts:
         async for part in parts:
             sources.update(part)
-    chunks = _families(list(_sources_first(session_ids, sources)), sources)
+    chunks = list(families(session_ids, sources))
     async with aclosing(in_chunks(_audit_each, directory, chunks, jobs=jobs)) as results:
-        async for reports in results:
-            for report in reports:
+        async for found in results:
+            for report in found:
                 yield report
 
 
@@ -92,39 +92,18 @@ async def _verify_each(store: Store, session_ids: Sequence[str]) -> list[Report]
     return [await _reported(session_id, verify_session(store, session_id)) for session_id in session_ids]
 
 
-async def _audit_each(store: Store, session_ids: Sequence[str]) -> list[Report]:
-    """Audit sessions of whole families, each source before what was made from it."""
-    _, known = await _survey(store, session_ids)
-    deleted = _Deleted(store)
-    return [
-        await _reported(session_id, _audit(store, session_id, known=known, deleted=deleted))
-        for session_id in session_ids
-    ]
+async def _audit_each(store: Store, planned: Planned) -> list[Report]:
+    return [report async for report in _audits(store, planned)]
 
 
-async def _sources_of(store: Store, session_ids: Sequence[str]) -> dict[str, str]:
-    sources, _ = await _survey(store, session_ids)
-    return sources
+async def _audits(store: Store, planned: Planned) -> AsyncGenerator[Report, None]:
+    known, deleted = evidence_wanted(planned.sources), _Deleted(store)
+    for session_id in planned.session_ids:
+        yield await _reported(session_id, _audit(store, session_id, known=known, deleted=deleted))
 
 
 def _parts(session_ids: Sequence[str]) -> list[Sequence[str]]:
     return [session_ids[start : start + CHUNK_SESSIONS] for start in range(0, len(session_ids), CHUNK_SESSIONS)]
-
-
-def _families(session_ids: Sequence[str], sources: Mapping[str, str]) -> list[list[str]]:
-    """Return the ids, sources first, in chunks that part no session from its source."""
-    roots: dict[str, str] = {}
-    families: dict[str, list[str]] = {}
-    for session_id in session_ids:
-        source = sources.get(session_id)
-        root = roots[session_id] = session_id if source is None else roots.get(source, session_id)
-        families.setdefault(root, []).append(session_id)
-    chunks: list[list[str]] = [[]]
-    for family in families.values():
-        if chunks[-1] and len(chunks[-1]) + len(family) > CHUNK_SESSIONS:
-            chunks.append([])
-        chunks[-1] += family
-    return chunks
 
 
 class _Reading:
@@ -140,17 +119,23 @@ class _Reading:
 
     def feed(self, data: bytes) -> None:
         """Check the next bytes. Raises :class:`CorruptLog` where the chain breaks."""
-        if self._meaning is None and self._evidence is None:
+        seq, offset = self.scanner.seq, self.scanner.offset
+        if self._evidence is not None:
+            records: list[HashedEntry] = []
+            try:
+                self.scanner.feed_into(data, records)
+            finally:
+                for record in records:
+                    self._evidence.take(record)
+                self._take([record.line for record in records], seq, offset)
+        elif self._meaning is not None:
+            lines: list[bytes] = []
+            try:
+                self.scanner.feed_into(data, None, lines=lines)
+            finally:
+                self._take(lines, seq, offset)
+        else:
             self.scanner.feed_into(data, None)
-            return
-        records: list[HashedEntry] = []
-        offset = self.scanner.offset
-        try:
-            self.scanner.feed_into(data, records)
-        finally:
-            for record in records:
-                self._take(record, offset)
-                offset += len(record.line) + 1
 
     def finish(self, fault: CorruptLog | None) -> None:
         """Settle the verdict, at the end of the log or at the ``fault`` that broke it."""
@@ -158,16 +143,18 @@ class _Reading:
         if self._evidence is not None:
             self._evidence.verdict = self.verdict
 
-    def _take(self, record: HashedEntry, offset: int) -> None:
-        if self._evidence is not None:
-            self._evidence.take(record)
-        if self._meaning is None:
+    def _take(self, lines: Sequence[bytes], seq: int, offset: int) -> None:
+        """Look into the meaning of records, the first of which is at ``seq`` and starts at byte ``offset``."""
+        if self._meaning is None or not lines:
             return
-        fault = self._meaning.fault(record)
-        if fault is not None:
-            self.findings.add(*fault, seq=record.seq, offset=offset)
-        elif record.seq == 0:
-            self.claims = claims(record)
+        faults = dict(self._meaning.faults(lines, seq))
+        if faults:
+            starts = accumulate((len(line) + 1 for line in lines), initial=offset)
+            for at, start in zip(range(seq, seq + len(lines)), starts, strict=False):
+                if at in faults:
+                    self.findings.add(*faults[at], seq=at, offset=start)
+        if seq == 0 and 0 not in faults:
+            self.claims = claims(parse_record(lines[0]))
 
 
 async def _read(store: Store, session_id: str, *, meaning: bool, evidence: Evidence | None = None) -> _Reading:
@@ -275,49 +262,3 @@ async def _reported(session_id: str, check: Awaitable[Report]) -> Report:
     except StoreFailed as error:
         verdict = Verdict(state=LogState.UNREADABLE, record_count=0, valid_bytes=0, reason=str(error))
         return Report(session_id=session_id, verdict=verdict)
-
-
-async def _survey(store: Store, session_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, Evidence]]:
-    """Return the source of each session that names one, and for each source, what to look out for in it.
-
-    Read from unchecked first records, which is enough to plan with: what does not fit in the end is followed anew.
-    """
-    sources: dict[str, str] = {}
-    known: dict[str, Evidence] = {}
-    for session_id in session_ids:
-        try:
-            origins = msgspec.json.decode(await _first_line(store, session_id), type=Origins)
-        except (SessionLogError, ValueError, RecursionError):
-            continue  # its own audit will tell
-        for origin in (origins.compacted_from, origins.forked_from):
-            if origin is not None:
-                sources[session_id] = origin.session_id
-                evidence = known.setdefault(origin.session_id, Evidence())
-                evidence.want(origin.at_hash, state=origin is origins.forked_from)
-    return sources, known
-
-
-async def _first_line(store: Store, session_id: str) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async with aclosing(store.read_raw(session_id)) as chunks:
-        async for chunk in chunks:
-            line, end, _ = chunk.partition(b"\n")
-            parts.append(line)
-            size += len(line)
-            if end or size > store.line_bytes_max or not parts[0].startswith(b"{"):
-                break
-    return b"".join(parts)
-
-
-def _sources_first(session_ids: Iterable[str], sources: Mapping[str, str]) -> Iterator[str]:
-    """Yield every id once: after its source, if that is one of them, and else in the order given."""
-    left = dict.fromkeys(session_ids)
-    for session_id in list(left):
-        lineage: list[str] = []
-        ancestor: str | None = session_id
-        while ancestor is not None and ancestor in left:
-            del left[ancestor]
-            lineage.append(ancestor)
-            ancestor = sources.get(ancestor)
-        yield from reversed(lineage)

@@ -16,6 +16,7 @@ from ..store import Store
 from ..stores.file import FileStore
 from ..stores.file.system import InlineSystem
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 CHUNK_SESSIONS: Final = 200
@@ -43,41 +44,39 @@ def directory_of(store: Store) -> Directory | None:
 
 
 async def in_chunks(
-    check: Callable[[Store, Sequence[str]], Awaitable[T]],
+    check: Callable[[Store, C], Awaitable[T]],
     directory: Directory,
-    chunks: Sequence[Sequence[str]],
+    chunks: Sequence[C],
     *,
     jobs: int,
 ) -> AsyncGenerator[T, None]:
-    """Yield what ``check`` returns for each chunk of session ids, in their order, from up to ``jobs`` processes.
+    """Yield what ``check`` returns for each chunk of sessions, in their order, from up to ``jobs`` processes.
 
-    ``check`` is a function of a module, so that another process finds it, and so are its results' types. With one job
-    it runs in a thread. Raises what it raises.
+    ``check`` is a function of a module, so that another process finds it, and so are the types that it takes and
+    returns. With one job it runs in a thread. Raises what it raises.
     """
     limiter = anyio.CapacityLimiter(max(1, jobs))
     window = _WINDOW * max(1, jobs)
     for start in range(0, len(chunks), window):
         results: dict[int, T] = {}
 
-        async def run(at: int, session_ids: Sequence[str]) -> None:
-            call = functools.partial(_check_chunk, check, directory, session_ids)
+        async def run(at: int, chunk: C) -> None:
+            call = functools.partial(_check_chunk, check, directory, chunk)
             if jobs > 1:
                 results[at] = await anyio.to_process.run_sync(call, cancellable=True, limiter=limiter)  # noqa: B023
             else:
                 results[at] = await anyio.to_thread.run_sync(call, limiter=limiter)  # noqa: B023
 
         async with anyio.create_task_group() as group:
-            for at, session_ids in enumerate(chunks[start : start + window]):
-                group.start_soon(run, at, session_ids)
+            for at, chunk in enumerate(chunks[start : start + window]):
+                group.start_soon(run, at, chunk)
         for at in sorted(results):
             yield results[at]
 
 
-def _check_chunk(
-    check: Callable[[Store, Sequence[str]], Awaitable[T]], directory: Directory, session_ids: Sequence[str]
-) -> T:
+def _check_chunk(check: Callable[[Store, C], Awaitable[T]], directory: Directory, chunk: C) -> T:
     async def run() -> T:
         async with directory.open() as store:
-            return await check(store, session_ids)
+            return await check(store, chunk)
 
     return anyio.run(run)

@@ -4,7 +4,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import msgspec
@@ -15,11 +16,11 @@ from ..entries import (
     INTEGER_MIN,
     NESTING_DEPTH_MAX,
     SessionStart,
-    is_as_encoded,
+    decode_as_encoded,
     is_deeper,
 )
 from ..errors import CorruptLog, Damage
-from ..record import HashedEntry
+from ..record import HashedEntry, parse_record
 
 Fault: TypeAlias = tuple[Damage, str]
 
@@ -27,6 +28,9 @@ _TOO_DEEP: Final[Fault] = (Damage.LIMIT, f"nested more than {NESTING_DEPTH_MAX} 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER_CHARS_MAX: Final = 20
 """No integer within 64 bits is written with more characters, sign included."""
+_FIRST_SEQ_AT: Final = len('{"hash":"","prev_hash":null,"seq":') + 64
+_SEQ_AT: Final = len('{"hash":"","prev_hash":"","seq":') + 2 * 64
+"""Where the digits of ``seq`` begin; a comma follows them."""
 
 
 class Meaning:
@@ -34,17 +38,22 @@ class Meaning:
 
     def __init__(self) -> None:
         self._noted: list[Fault] = []
-        self._decoder = json.JSONDecoder(
-            object_pairs_hook=self._members,
-            parse_int=self._integer,
-            parse_float=self._float,
-            parse_constant=self._constant,
-        )
+
+    def faults(self, lines: Iterable[bytes], seq: int) -> Iterator[tuple[int, Fault]]:
+        """Yield the position of each record with a fault, and that. A scanner has checked the ``lines``, from ``seq``.
+
+        A record that is written as this version writes it is right, and nearly every record is; what other writers
+        wrote, and every fault, takes the closer look.
+        """
+        for at, line in enumerate(lines, seq):
+            entry = decode_as_encoded(line, _SEQ_AT + len(str(at)) + 1 if at else _FIRST_SEQ_AT + 2)
+            if entry is None or (at and type(entry) is SessionStart):
+                fault = self.fault(parse_record(line))
+                if fault is not None:
+                    yield at, fault
 
     def fault(self, record: HashedEntry) -> Fault | None:
-        """Return what is wrong with ``record``, and how to say it; ``None``: nothing."""
-        if _is_as_written(record):
-            return None
+        """Return what is wrong with ``record``, and how to say it; ``None``: nothing. The closer look."""
         self._noted.clear()
         try:
             text = record.line.decode()
@@ -63,6 +72,15 @@ class Meaning:
         if self._noted:
             return self._noted[0]
         return _envelope_fault(members, record) or _entry_fault(record) or _white_space_fault(record.line)
+
+    @cached_property
+    def _decoder(self) -> json.JSONDecoder:
+        return json.JSONDecoder(
+            object_pairs_hook=self._members,
+            parse_int=self._integer,
+            parse_float=self._float,
+            parse_constant=self._constant,
+        )
 
     def _members(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         members = dict(pairs)
@@ -91,22 +109,6 @@ class Meaning:
             json.dumps(members, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             self._noted.append((Damage.LIMIT, "a string holds a lone surrogate"))
-
-
-def _is_as_written(record: HashedEntry) -> bool:
-    """Tell whether the line is what this version writes of the entry that it holds: the way of nearly every record.
-
-    What other writers wrote, and every fault, takes the closer look.
-    """
-    try:
-        entry = record.entry
-    except CorruptLog:
-        return False
-    if record.seq and isinstance(entry, SessionStart):
-        return False
-    prev = "null" if record.prev_hash is None else f'"{record.prev_hash}"'
-    envelope = f'{{"hash":"{record.hash}","prev_hash":{prev},"seq":{record.seq},'.encode()
-    return record.line.startswith(envelope) and is_as_encoded(entry, record.line, len(envelope))
 
 
 def _envelope_fault(members: Mapping[str, object], record: HashedEntry) -> Fault | None:

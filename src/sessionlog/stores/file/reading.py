@@ -279,6 +279,8 @@ class RawReader:
         Raises :class:`SessionNotFound`, :class:`EntryNotFound` if another log was made in its place meanwhile,
         :class:`CorruptLog` where the file is no log or was replaced otherwise, :class:`StoreFailed`.
         """
+        if self._snapshot is not None and self._offset == self._snapshot[2]:
+            return b""
         return await self._system.in_thread(self._step_blocking)
 
     def _step_blocking(self) -> bytes:
@@ -288,7 +290,8 @@ class RawReader:
             if status.st_nlink == 0:
                 raise SessionNotFound(self._session_id)
             device, inode, size = self._snapshot = self._snapshot or (status.st_dev, status.st_ino, status.st_size)
-            self._check_same(self._system.pread(fd, HASHED_FROM, 0))
+            if self._offset:
+                self._check_same(self._system.pread(fd, HASHED_FROM, 0))
             if (status.st_dev, status.st_ino) != (device, inode):
                 raise CorruptLog(
                     "the file was replaced while it was read",
@@ -298,20 +301,25 @@ class RawReader:
                     session_id=self._session_id,
                 )
             data = self._system.pread(fd, min(CHUNK_BYTES, size - self._offset), self._offset)
+            if not self._offset:
+                self._start = data[:HASHED_FROM]
         except OSError as error:
             raise store_failed(error, self._layout.log_path(self._session_id), "cannot read the log") from error
         finally:
             self._layout.close(fd)
-        self._seq += data.count(b"\n")
         last = data.rfind(b"\n")
         if last >= 0:
+            self._seq = self._seq_behind(data, last)
             self._line_offset = self._offset + last + 1
         self._offset += len(data)
         return data
 
+    def _seq_behind(self, data: bytes, last: int) -> int:
+        """Return the position of the record behind the LF at ``last``: that line says its own, if it is a record."""
+        envelope = ENVELOPE.match(data, data.rfind(b"\n", 0, last) + 1)
+        return self._seq + data.count(b"\n") if envelope is None else int(envelope[3]) + 1
+
     def _check_same(self, start: bytes) -> None:
         """Raise :class:`EntryNotFound` if the log does not begin as it did."""
-        if self._offset == 0:
-            self._start = start
-        elif start != self._start:
+        if start != self._start:
             raise EntryNotFound(self._session_id, self._start[HASH_AT].decode("ascii", "replace"))
