@@ -264,7 +264,12 @@ def encode_entry(entry: LogEntry) -> bytes:
 
 def encode_event_entry(event: Any, *, ts: int) -> bytes:
     """Return what :func:`encode_entry` does for an agent event that is JSON for sure: a decoder has just made it."""
-    return b'{"kind":"agent_event","ts":%d,"event":%b}' % (ts, _encode(event))
+    return wrap_event(_encode(event), ts=ts)
+
+
+def wrap_event(encoded: bytes, *, ts: int) -> bytes:
+    """Return the entry's JSON for an agent event that is encoded already, and that a log can hold."""
+    return b'{"kind":"agent_event","ts":%d,"event":%b}' % (ts, encoded)
 
 
 def decode_as_encoded(line: bytes, members_at: int) -> KnownEntry | None:

@@ -31,7 +31,7 @@ from sessionlog.loops import (
     decode_event,
     encode_event,
 )
-from sessionlog.loops.events import EVENT_TYPES, KnownEvent, loop_of, session_named_by
+from sessionlog.loops.events import EVENT_TYPES, KnownEvent, decode_known_event, loop_of, session_named_by
 
 RUNTIME_EVENTS = {
     "AgentStart",
@@ -142,6 +142,14 @@ def test_unknown_types_are_kept_with_all_their_members() -> None:
 def test_unknown_members_of_known_types_do_no_harm() -> None:
     """The event is read as far as it is known."""
     assert decode_event({**encode_event(start("s.c.0")), "mood": "good"}) == start("s.c.0")
+
+
+@given(events_strategy())
+def test_text_and_values_decode_alike(event: AgentEvent) -> None:
+    """What is applied as an event comes is what a reader of its record makes of it."""
+    text = msgspec.json.encode(encode_event(event))
+    if isinstance(event, KnownEvent):
+        assert decode_known_event(text) == decode_event(msgspec.json.decode(text))
 
 
 @pytest.mark.parametrize(

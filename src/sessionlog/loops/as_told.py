@@ -21,6 +21,7 @@ Works on JSON values as a log holds them. Pure; ``take`` every record in the ord
 """
 
 from collections.abc import Iterator, Sequence
+from operator import is_
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -33,6 +34,7 @@ from .messages import AssistantMessage
 AS_TOLD: Final = "as_told"
 _REPEATING: Final = frozenset({"ToolExecutionEnd", "TurnEnd", "AgentEnd"})
 _Json: TypeAlias = dict[str, Any]
+_encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -89,12 +91,16 @@ class _Turn:
         return given if content is None else {**given, "content": content}
 
     def without_content(self, given: Any, event: _Json) -> Any:
-        """Return ``given`` without the content of those whose content was told: what :meth:`with_content` fills."""
+        """Return ``given`` without the content of those whose content was told: what :meth:`with_content` fills.
+
+        It is ``given`` itself if that is nothing.
+        """
         if isinstance(given, list):
-            return [self.without_content(one, event) for one in given]
+            left = [self.without_content(one, event) for one in given]
+            return given if all(map(is_, left, given)) else left
         if not isinstance(given, dict) or "content" not in given:
             return given
-        if self._content_of(given, event) != given["content"]:
+        if not _is_same(self._content_of(given, event), given["content"]):
             return given
         return {name: value for name, value in given.items() if name != "content"}
 
@@ -185,21 +191,32 @@ class Told:
         """Return the JSON of an event without what the log has told already; as it is if that is nothing."""
         if not isinstance(data, dict) or data.get("type") not in _REPEATING or AS_TOLD in data:
             return data
-        short = dict(data)
         turn = self._turn_of(data)
+        if data["type"] == "ToolExecutionEnd" and (turn is None or not turn.answers):
+            return data
+        told: set[str] = set()
+        left: _Json = {}
         for name, derived in self._derived(data):
             if name not in data:
+                if derived is not None:
+                    return data  # which a reader would fill in
                 continue
-            if _lacks_content(data[name]):
+            given = data[name]
+            if _lacks_content(given):
                 return data  # which another reader's log could fill
-            if derived is not None and derived == data[name]:
-                del short[name]
+            if derived is not None and _is_same(derived, given):
+                told.add(name)
             elif turn is not None:
-                short[name] = turn.without_content(data[name], data)
-        if short == data:
+                without = turn.without_content(given, data)
+                if turn.with_content(without, data) != given:
+                    return data
+                if without is not given:
+                    left[name] = without
+        if not told and not left:
             return data
+        short = {name: value for name, value in (data | left).items() if name not in told}
         short[AS_TOLD] = True
-        return short if _is_same(self.fill(short), data) else data
+        return short
 
     def _turn_of(self, data: _Json) -> _Turn | None:
         loop_id = data.get("loop_id")
@@ -233,12 +250,14 @@ class Told:
 
 def _is_same(one: Any, other: Any) -> bool:
     """Tell whether two values are the same JSON: unlike for Python, ``1`` is not ``true``."""
-    return one == other and _encode_sorted(one) == _encode_sorted(other)
+    return one == other and (_encode(one) == _encode(other) or _encode_sorted(one) == _encode_sorted(other))
 
 
 def _lacks_content(given: Any) -> bool:
-    messages = given if isinstance(given, list) else [given]
-    return any(isinstance(one, dict) and "content" not in one and one.get("role") != "extension" for one in messages)
+    for one in given if isinstance(given, list) else (given,):
+        if isinstance(one, dict) and "content" not in one and one.get("role") != "extension":
+            return True
+    return False
 
 
 def _listed(value: Any) -> list[Any]:

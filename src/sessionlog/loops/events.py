@@ -345,6 +345,8 @@ class _Holder(msgspec.Struct):
     event: KnownEvent
 
 
+_decode_known: Final = msgspec.json.Decoder(KnownEvent).decode
+
 EVENT_TYPES: Final[Mapping[str, type]] = {struct.__name__: struct for struct in get_args(KnownEvent)}
 """The known events by their ``"type"``."""
 
@@ -373,6 +375,15 @@ def decode_event(data: Any) -> AgentEvent:
         members = dict(data) if isinstance(data, Mapping) else {}
         kind = members.pop("type", "")
         event = UnknownEvent(kind if isinstance(kind, str) else "", members)
+    return event
+
+
+def decode_known_event(data: bytes) -> KnownEvent:
+    """Return the known event that JSON text says, nothing of it left out: what :func:`decode_event` makes of its value.
+
+    Raises ``ValueError`` for anything else.
+    """
+    event: KnownEvent = _decode_known(data)
     return event
 
 
@@ -407,10 +418,13 @@ def _text(value: object) -> str | None:
 
 
 KNOWN_TYPES: Final = frozenset(EVENT_TYPES.values())
+LOOP_EVENTS: Final = frozenset(get_args(_RuntimeEvent)) - {AgentStart, ParallelLoopStart, ParallelLoopEnd}
+"""Events of a loop that, unless a tool's end names a child, say nothing of another loop or session."""
 
 __all__ = [
     "EVENT_TYPES",
     "KNOWN_TYPES",
+    "LOOP_EVENTS",
     "AgentEnd",
     "AgentEvent",
     "AgentStart",
@@ -445,6 +459,7 @@ __all__ = [
     "TurnStart",
     "UnknownEvent",
     "decode_event",
+    "decode_known_event",
     "encode_event",
     "loop_of",
     "session_named_by",

@@ -17,6 +17,7 @@ from ..entries import AgentEventEntry, SessionStart
 from ..record import HashedEntry
 from .as_told import Told
 from .events import (
+    LOOP_EVENTS,
     AgentEnd,
     AgentEvent,
     AgentStart,
@@ -102,6 +103,14 @@ class SessionFold:
 
     def apply(self, event: AgentEvent) -> None:
         """Fold one more event in."""
+        if type(event) in LOOP_EVENTS:  # most of them; those of a loop that runs need no search for their place
+            loop_id = loop_of(event)
+            run = None if loop_id is None else self._open.get(loop_id)
+            if run is not None and run.record.status is LoopStatus.RUNNING:
+                self._apply_to_loop(run.record, event)
+            else:
+                self._place(event, loop_id)
+            return
         match event:
             case AgentStart():
                 self._start(event)

@@ -11,10 +11,12 @@ import msgspec
 
 from ..entries import AgentEventEntry, encode_entry, is_within_limits
 from ..errors import InvalidEntry
-from .events import KNOWN_TYPES, KnownEvent, UnknownEvent, decode_event, encode_event
+from .events import KNOWN_TYPES, KnownEvent, UnknownEvent, decode_event, decode_known_event, encode_event
 from .routing import Received
 
 _BEFORE_EVENT: Final = encode_entry(AgentEventEntry(ts=0, event=0))[:-2]
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
 _MALFORMED: Final = (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError)
 
 
@@ -28,14 +30,13 @@ def _receive_known(event: object) -> Received | None:
     if type(event) not in KNOWN_TYPES:
         return None
     try:
-        encoded = msgspec.json.encode(event)
-        data = msgspec.json.decode(encoded)
-        decoded = decode_event(data)
-        if decoded != event or not is_within_limits(data, encoded, depth=2):
+        encoded = _encode(event)
+        decoded = decode_known_event(encoded)
+        if decoded != event or not is_within_limits(decoded, encoded, depth=2):
             return None
+        return Received(_decode(encoded), decoded, encoded)
     except _MALFORMED:
         return None
-    return Received(data, decoded)
 
 
 def _encode_kept(data: Any) -> bytes:

@@ -12,11 +12,10 @@ in which they came, right before that ``AgentStart``. A session that the store h
 ends.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias
 
-import anyio
 import msgspec
 
 from ..chain import link_all_encoded, link_encoded
@@ -28,12 +27,15 @@ from ..entries import (
     SessionStart,
     encode_entry,
     encode_event_entry,
+    wrap_event,
 )
 from ..errors import HeadConflict, InvalidEntry, SessionLogError, SessionNotFound
 from ..ids import EntryHash, Head, SessionId, is_session_id, now_ms
+from ..mutex import Mutex
 from ..store import Store, check_session_id
 from ..stores.memory import MemoryStore
 from .events import (
+    KNOWN_TYPES,
     AgentEvent,
     AgentStart,
     MessageUpdate,
@@ -81,6 +83,12 @@ class EntryLog(Protocol):
         ...
 
 
+def _left_out(config: SessionRecorderConfig) -> Collection[type]:
+    """Return the events that are not kept."""
+    kept = {MessageUpdate: config.include_streaming_events, TurnRequest: config.capture_turn_requests}
+    return [struct for struct, is_kept in kept.items() if not is_kept]
+
+
 def scope_of(store: Store) -> SessionScope:
     """Return where the sessions of ``store`` live: ephemeral in a :class:`MemoryStore`, persistent in any other."""
     return SessionScope.EPHEMERAL if isinstance(store, MemoryStore) else SessionScope.PERSISTENT
@@ -101,6 +109,7 @@ class SessionRecorder:
     ) -> None:
         """Record into ``store``; without one, into a :class:`MemoryStore` of its own. ``clock`` gives unix ms."""
         self._config = SessionRecorderConfig() if config is None else config
+        self._left_out = _left_out(self._config)
         self._store: Store = MemoryStore() if store is None else store
         self._clock = clock
         self._router = Router()
@@ -108,7 +117,7 @@ class SessionRecorder:
         self._completed: dict[str, None] = {}
         self._heads: dict[str, Head] = {}
         self._logs: dict[str, EntryLog] = {}
-        self._locks: dict[str, anyio.Lock] = {}
+        self._locks: dict[str, Mutex] = {}
         self._reached: dict[str, None] = {}
         self._newly_opened: list[str] = []
         self._ignored_count = 0
@@ -189,7 +198,7 @@ class SessionRecorder:
         plain_id = self._router.session_of_plain(received.event)
         if plain_id is not None and plain_id in self._heads and plain_id not in self._logs and not self._reached:
             lock = self._lock(plain_id)
-            hash_ = None if lock.locked() else await self._write_plain(SessionId(plain_id), received, lock)
+            hash_ = None if lock.taken else await self._write_plain(SessionId(plain_id), received, lock)
             if hash_ is not None:
                 return hash_
         while True:
@@ -257,7 +266,7 @@ class SessionRecorder:
             for kept in (self._heads, self._logs):
                 kept.pop(session.session_id, None)
             self._router.forget(loop.loop_id for loop in session.loops)
-            if session.session_id in self._locks and not self._locks[session.session_id].locked():
+            if session.session_id in self._locks and not self._locks[session.session_id].taken:
                 del self._locks[session.session_id]
         self._completed.clear()
         return drained
@@ -272,20 +281,25 @@ class SessionRecorder:
 
     def _is_filtered(self, event: object) -> bool:
         """Tell whether the event is not to be kept, and count it then."""
-        kind = event.get("type") if isinstance(event, Mapping) else type(event).__name__
-        if (kind == MessageUpdate.__name__ and not self._config.include_streaming_events) or (
-            kind == TurnRequest.__name__ and not self._config.capture_turn_requests
-        ):
-            loop_id = event.get("loop_id") if isinstance(event, Mapping) else getattr(event, "loop_id", None)
-            if isinstance(loop_id, str):
-                self._router.count_filtered(loop_id)
-            return True
-        return False
+        struct = type(event)
+        if struct in KNOWN_TYPES:
+            if struct not in self._left_out:
+                return False
+            loop_id = getattr(event, "loop_id", None)
+        elif isinstance(event, Mapping):
+            if event.get("type") not in [struct.__name__ for struct in self._left_out]:
+                return False
+            loop_id = event.get("loop_id")
+        else:
+            return False
+        if isinstance(loop_id, str):
+            self._router.count_filtered(loop_id)
+        return True
 
     def _apply(self, session_id: str, batch: Batch) -> None:
         fold = self._folds[session_id]
         was_open = fold.opened
-        for _, event in batch.items:
+        for event in batch.events:
             fold.apply(event)
         self._reached.update(dict.fromkeys(self._router.settle(session_id, batch)))
         if fold.has_open_loops:
@@ -311,8 +325,11 @@ class SessionRecorder:
 
     # in the store
 
-    def _lock(self, session_id: str) -> anyio.Lock:
-        return self._locks.setdefault(session_id, anyio.Lock(fast_acquire=True))
+    def _lock(self, session_id: str) -> Mutex:
+        lock = self._locks.get(session_id)
+        if lock is None:
+            lock = self._locks[session_id] = Mutex()
+        return lock
 
     async def _take_up(self, session_id: str) -> bool:
         """Fold what the store holds of the session, if that is not done yet; False where it holds no record of it."""
@@ -341,15 +358,19 @@ class SessionRecorder:
                 self._heads[session_id] = record.head
         self._router.learn(session_id, (loop.loop_id for loop in fold.session.loops))
 
-    async def _write_plain(self, session_id: SessionId, received: Received, lock: anyio.Lock) -> EntryHash | None:
+    async def _write_plain(self, session_id: SessionId, received: Received, lock: Mutex) -> EntryHash | None:
         """Write an event that concerns its own loop alone: the fast path of :meth:`record`.
 
         ``None``, with nothing done, where another writer has appended meanwhile.
         """
-        lock.acquire_nowait()
+        lock.taken = True
         try:
             head, fold = self._heads[session_id], self._folds[session_id]
-            encoded = encode_event_entry(fold.told.shorten(received.json), ts=self._clock())
+            told = fold.told.shorten(received.json)
+            if told is received.json and received.encoded is not None:
+                encoded = wrap_event(received.encoded, ts=self._clock())
+            else:
+                encoded = encode_event_entry(told, ts=self._clock())
             record = link_encoded(head.hash, head.seq + 1, encoded, line_bytes_max=self._store.line_bytes_max)
             try:
                 await self._store.append(session_id, record)
@@ -362,7 +383,7 @@ class SessionRecorder:
                 self._completed.pop(session_id, None)
             return record.hash
         finally:
-            lock.release()
+            lock.give()
 
     async def _write(self, session_id: str, batch: Batch) -> EntryHash:
         """Append the batch behind whatever the log holds by then, and apply it; return the hash of its main record."""
@@ -384,7 +405,7 @@ class SessionRecorder:
             self._folds[session_id] = fold
             for received in events:
                 fold.told.take(received.json)
-            for _, event in own:
+            for event in (received.event for received in own):
                 fold.apply(event)
             self._apply(session_id, batch)
             return hashes[batch.main - len(batch.items)]
@@ -405,7 +426,7 @@ class SessionRecorder:
     def _scope_event(self, fold: SessionFold, batch: Batch) -> list[Received]:
         """Return what says that the session outlives the process, if it does and its log does not say so yet."""
         scope = scope_of(self._store)
-        opens = not fold.opened and any(isinstance(event, AgentStart) for _, event in batch.items)
+        opens = not fold.opened and any(isinstance(event, AgentStart) for event in batch.events)
         if not opens or scope is fold.session.scope:
             return []
         event = SessionFormed(session_id=fold.session.session_id, scope=scope)

@@ -7,66 +7,32 @@ tried again.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .events import (
-    AgentEnd,
+    LOOP_EVENTS,
     AgentEvent,
     AgentStart,
-    CompactionEnded,
-    CompactionStarted,
     EventsFiltered,
-    InputRejected,
-    MessageEnd,
-    MessageStart,
-    MessageUpdate,
     ParallelLoopStart,
-    ProgressMessage,
-    PrunApplied,
-    RevertApplied,
     SpawnLinked,
     ToolExecutionEnd,
-    ToolExecutionStart,
-    ToolExecutionUpdate,
-    TurnEnd,
-    TurnRequest,
-    TurnStart,
     encode_event,
     loop_of,
     session_named_by,
 )
 from .loop_ids import session_id_of
 
-_PLAIN: Final = frozenset(
-    {
-        AgentEnd,
-        CompactionEnded,
-        CompactionStarted,
-        InputRejected,
-        MessageEnd,
-        MessageStart,
-        MessageUpdate,
-        ProgressMessage,
-        PrunApplied,
-        RevertApplied,
-        ToolExecutionEnd,
-        ToolExecutionStart,
-        ToolExecutionUpdate,
-        TurnEnd,
-        TurnRequest,
-        TurnStart,
-    }
-)
-"""Events of a loop that, unless a tool's end names a child, say nothing of another loop or session."""
 
-
-class Received(NamedTuple):
+class Received(msgspec.Struct, frozen=True, gc=False):
     """An event as it came: the JSON to keep (with members that this version does not know), and what it says."""
 
     json: Any
     event: AgentEvent
+    encoded: bytes | None = None
+    """``json`` in bytes, if it is at hand."""
 
 
 class Batch(NamedTuple):
@@ -78,6 +44,11 @@ class Batch(NamedTuple):
     items: list[Received]
     main: int
     waited: list[tuple[str, Received]]
+
+    @property
+    def events(self) -> list[AgentEvent]:
+        """What the items say."""
+        return [received.event for received in self.items]
 
 
 class Router:
@@ -111,7 +82,7 @@ class Router:
 
         ``None`` where the event makes or links loops, or something waits for its session or is told before it.
         """
-        if type(event) not in _PLAIN:
+        if type(event) not in LOOP_EVENTS:
             return None
         loop_id = loop_of(event)
         session_id = None if loop_id is None else self._session_of_loop.get(loop_id)
@@ -178,9 +149,9 @@ class Router:
     def settle(self, session_id: str, batch: Batch) -> list[str]:
         """Note that the session has taken the batch; return the sessions for which something waits because of it."""
         self._remove(batch.waited)
-        told = {event.child_loop_id for _, event in batch.items if isinstance(event, SpawnLinked)}
+        told = {event.child_loop_id for event in batch.events if isinstance(event, SpawnLinked)}
         reached = []
-        for _, event in batch.items:
+        for event in batch.events:
             if isinstance(event, AgentStart):
                 reached += self._correct_link(session_id, event)
             elif isinstance(event, EventsFiltered):

@@ -7,11 +7,11 @@ from ..chain import link_all
 from ..entries import LogEntry
 from ..errors import HeadConflict, SessionContended, SessionExists, SessionNotFound
 from ..ids import Head, SessionId, now_ms
+from ..mutex import Mutex
 from ..store import Store, check_session_id
 from .domains import Domain, StateT
 from .kept_fold import CHANGE_ATTEMPTS_MAX, KeptFold
 from .log import Clock
-from .mutex import Mutex
 from .start import SessionStartState, start_entry
 
 

@@ -24,12 +24,12 @@ from ..entries import (
 from ..errors import HeadConflict, InvalidEntry, SessionContended
 from ..ids import EntryHash, Head, SessionId, new_session_id, now_ms
 from ..items import Item
+from ..mutex import Mutex
 from ..record import HashedEntry, Position
 from ..state import RestoredState
 from ..store import Store
 from .delta import delta_entries
 from .kept_fold import CHANGE_ATTEMPTS_MAX, KeptFold
-from .mutex import Mutex
 from .restoring import state_at
 from .start import SessionStartState, start_entry, start_state
 

@@ -31,6 +31,14 @@ class Mutex:
                 self._waiting.remove(given)
             raise
 
+    async def __aenter__(self) -> None:
+        """Wait for the turn."""
+        await self.take()
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the turn."""
+        self.give()
+
     def give(self) -> None:
         """End the turn: the next task has it at once, if one waits."""
         if self._waiting:
