@@ -60,8 +60,8 @@ def in_place_checked(*, sessions: int, each: int) -> Contender:
             watch = Stopwatch()
             for seq, entry in enumerate(work):
                 for number, file in enumerate(files):
-                    heads[number], line = _checked_record(heads[number], seq, entry)
-                    _write_locked(file, paths[number], line)
+                    heads[number], line = checked_record(heads[number], seq, entry)
+                    write_locked(file, paths[number], line)
             return watch.rate(sessions * each)
 
     return Contender(IN_PLACE_CHECKED, "kept", measure, KILLED_CHAINED)
@@ -92,8 +92,8 @@ def flushed_checked(*, count: int) -> Contender:
             work = entries(count)
             watch = Stopwatch()
             for seq, entry in enumerate(work):
-                head, line = _checked_record(head, seq, entry)
-                _write_locked(file, path, line)
+                head, line = checked_record(head, seq, entry)
+                write_locked(file, path, line)
                 await flusher.flushed()
             return watch.rate(count)
 
@@ -189,8 +189,8 @@ async def _append_checked(file: int, path: str, work: Sequence[LogEntry], togeth
     """Append each entry, with what the promises take."""
     head = GENESIS
     for seq, entry in enumerate(work):
-        head, line = _checked_record(head, seq, entry)
-        _write_locked(file, path, line)
+        head, line = checked_record(head, seq, entry)
+        write_locked(file, path, line)
         await together.flushed()
 
 
@@ -199,7 +199,7 @@ def _paths(files: Sequence[int]) -> list[str]:
     return [os.readlink(f"/proc/self/fd/{file}") if sys.platform == "linux" else "." for file in files]
 
 
-def _checked_record(head: bytes, seq: int, entry: LogEntry) -> tuple[bytes, bytes]:
+def checked_record(head: bytes, seq: int, entry: LogEntry) -> tuple[bytes, bytes]:
     """Encode and hash; refuse what would come back as another entry."""
     head, line = bare_record(head, seq, entry)
     if decode_entry(line) != entry:
@@ -207,7 +207,7 @@ def _checked_record(head: bytes, seq: int, entry: LogEntry) -> tuple[bytes, byte
     return head, line
 
 
-def _write_locked(file: int, path: str, line: bytes) -> None:
+def write_locked(file: int, path: str, line: bytes) -> None:
     """Lock, look, write, unlock."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.lstat(path)

@@ -19,6 +19,7 @@ from typing import Final, cast
 import anyio
 import anyio.to_thread
 
+from benchmarks.work import GENESIS, bare_check, bare_record, entries
 from sessionlog import (
     Durability,
     Extension,
@@ -26,12 +27,12 @@ from sessionlog import (
     HeadConflict,
     SessionId,
     audit_session,
+    audit_store,
     now_ms,
     open_session,
     verify_session,
+    verify_store,
 )
-
-from .work import GENESIS, bare_check, bare_record, entries
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LINE_BYTES: Final = 1024
@@ -197,6 +198,18 @@ async def folder(operation: str, root: str, store: str) -> object:
     return (time.monotonic_ns() - begin) / 1e9, max(0, _peak_bytes() - start) / 2**20
 
 
+async def check(operation: str, root: str, jobs: str) -> object:
+    """Verify or audit a whole store; return the seconds, those that its processes need to start among them."""
+    checks = {"verify": verify_store, "audit": audit_store}
+    begin = _start()
+    count = 0
+    async with FileStore(root) as store, aclosing(checks[operation](store, jobs=int(jobs))) as reports:
+        async for report in reports:
+            assert report.ok
+            count += 1
+    return (time.monotonic_ns() - begin) / 1e9, count
+
+
 async def _verify(root: Path, session_id: str) -> None:
     async with FileStore(root) as store:
         assert (await verify_session(store, session_id)).ok
@@ -220,6 +233,16 @@ async def _follow(root: Path, session_id: str) -> None:
             async for record in records:
                 if record.head == head:
                     return
+
+
+async def _head(root: Path, session_id: str) -> None:
+    async with FileStore(root) as store:
+        await store.read_head(session_id)
+
+
+async def _append(root: Path, session_id: str) -> None:
+    async with FileStore(root) as store:
+        await (await open_session(store, session_id)).append(entries(1)[0])
 
 
 async def _read_raw(root: Path, session_id: str) -> None:
@@ -247,6 +270,8 @@ _STREAMED: Final[dict[str, Callable[[Path, SessionId], Awaitable[None]]]] = {
     "read": _read,
     "follow": _follow,
     "read_raw": _read_raw,
+    "read_head": _head,
+    "append": _append,
     "import": _import,
     "bare": _bare,
 }
@@ -283,6 +308,7 @@ _TASKS: Final[dict[str, Callable[..., Awaitable[object]]]] = {
     "tick": tick,
     "peak": peak,
     "folder": folder,
+    "check": check,
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -138,7 +139,10 @@ async def measure(question: Question, case: Case, bench: Bench) -> CaseResult:
     rounds: dict[str, list[float]] = {contender.name: [] for contender in case.contenders}
     left = list(case.contenders)
     round_count = min(bench.plan.rounds, case.rounds_max)
+    began = time.perf_counter()
     for number in range(round_count):
+        if number and time.perf_counter() - began > bench.plan.case_s:
+            break
         for contender in left[:: -1 if number % 2 else 1]:
             progress(f"{case.name}, round {number + 1} of {round_count}: {contender.name}")
             try:

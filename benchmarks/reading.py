@@ -20,6 +20,7 @@ PLAIN: Final = Promise(chained=False, verified=False)
 
 SLICE_AND_HASH: Final = "bare loop: slice, hash"
 HASH_AND_DECODE: Final = "bare loop: slice, hash, decode"
+HASH_DECODE_ENCODE: Final = "bare loop: slice, hash, decode, encode, compare"
 JSON_LOADS: Final = "bare loop: json.loads of each line"
 BUFFER_BYTES: Final = 2**20
 
@@ -50,6 +51,21 @@ def hash_and_decode(log: StoredLog) -> Contender:
         return watch.rate(log.records)
 
     return Contender(HASH_AND_DECODE, "floor", measure, VERIFIED)
+
+
+def hash_decode_encode(log: StoredLog) -> Contender:
+    """The same, and see that the line is what the entry is written as, which an audit has to."""
+
+    async def measure(_folder: Path) -> float:
+        watch = Stopwatch()
+        with log.path.open("rb", buffering=BUFFER_BYTES) as file:
+            for line in file:
+                bare_check(line)
+                if not line.endswith(msgspec.json.encode(decode_entry(line))[1:] + b"\n"):
+                    raise ValueError("the line is written otherwise")
+        return watch.rate(log.records)
+
+    return Contender(HASH_DECODE_ENCODE, "kept", measure, VERIFIED)
 
 
 def json_loads(log: StoredLog) -> Contender:

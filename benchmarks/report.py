@@ -8,7 +8,7 @@ from .results import Results
 from .targets import Outcome, outcomes
 
 COMMAND: Final = "python -m benchmarks"
-PIPED_WIDTH: Final = 165
+PIPED_WIDTH: Final = 240
 SHORT_CASES: Final = ("append-os/1", "append-disk/1", "append-disk/64", "verify/verify", "read/read_all")
 """The cases that README.md shows, a row each."""
 SHORT_COLUMNS: Final = {
@@ -56,7 +56,6 @@ def case_table(case: CaseResult) -> Table:
 
 def targets_table(found: Iterable[Outcome]) -> Table:
     """Return the targets, met or not met, beside what the bare loops reach: alone, and with the promises kept."""
-    words = {True: "met", False: "NOT MET", None: "not measured"}
     rows = [
         (
             outcome.target.asks,
@@ -65,12 +64,21 @@ def targets_table(found: Iterable[Outcome]) -> Table:
             "" if outcome.reached is None else f"{outcome.reached:.2f}",
             "" if outcome.floor is None else f"{outcome.floor:.2f}",
             "" if outcome.kept is None else f"{outcome.kept:.2f}",
-            words[outcome.met],
+            verdict(outcome),
         )
         for outcome in found
     ]
     head = ("", "against", "target", "reached", "bare loop", "promises kept", "")
     return Table("targets", head, rows, frozenset({2, 3, 4, 5}))
+
+
+def verdict(outcome: Outcome) -> str:
+    """Say whether the target is met and, where it is not, why."""
+    if outcome.met is None:
+        return "not measured"
+    if outcome.met:
+        return "met"
+    return f"NOT MET: {outcome.target.because}" if outcome.target.because else "NOT MET"
 
 
 def number(value: float) -> str:

@@ -58,6 +58,7 @@ class Workshop:
         self.folder = folder
         self._notify = notify
         self._logs: dict[int, StoredLog] = {}
+        self._small: Path | None = None
 
     async def log(self, records: int) -> StoredLog:
         """Return a log of ``records`` user messages behind its start."""
@@ -65,6 +66,19 @@ class Workshop:
             self._notify(f"writing a log of {records:,} records")
             self._logs[records] = await write_log(self.folder / f"log-{records}", records)
         return self._logs[records]
+
+    async def small_sessions(self, count: int) -> Path:
+        """Return a store of ``count`` sessions of three records each."""
+        if self._small is None:
+            self._notify(f"writing {count:,} small sessions")
+            self._small = self.folder / "small-sessions"
+            async with FileStore(self._small, durability="os") as store:
+                for number in range(count):
+                    session_id = SessionId(f"session-{number:07d}")
+                    log = await create_session_with_id(store, session_id, SessionStartState())
+                    await log.save_delta([user_message(f"What is the state of parcel {number}?")])
+                    await log.save_usage(1, 1000, 0, 0, 50)
+        return self._small
 
 
 async def write_log(store: Path, records: int) -> StoredLog:
@@ -97,7 +111,12 @@ GENESIS: Final = b"0" * 64
 
 def bare_record(previous: bytes, seq: int, what: LogEntry) -> tuple[bytes, bytes]:
     """Encode and hash; return the record's hash, and its line with LF."""
-    payload = b'"prev_hash":"%s","seq":%d,%s' % (previous, seq, _encode(what)[1:])
+    return bare_line(previous, seq, _encode(what))
+
+
+def bare_line(previous: bytes, seq: int, encoded: bytes) -> tuple[bytes, bytes]:
+    """Hash an entry that is encoded; return the record's hash, and its line with LF."""
+    payload = b'"prev_hash":"%s","seq":%d,%s' % (previous, seq, encoded[1:])
     hasher = _hasher.copy()
     hasher.update(payload)
     hash_ = hasher.hexdigest().encode()

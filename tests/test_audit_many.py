@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import anyio.to_process
 import pytest
 
 from sessionlog import (
@@ -61,6 +63,7 @@ async def test_chunks_report_the_same(root: Path, monkeypatch: pytest.MonkeyPatc
     states = {report.verdict.state for report in plain}
     assert states >= {LogState.VALID, LogState.TORN_TAIL, LogState.BROKEN}
     monkeypatch.setattr(checks, "MANY_SESSIONS", 0)
+    monkeypatch.setattr(chunks, "WORTH_PROCESSES_S", -1)
     monkeypatch.setattr(checks, "CHUNK_SESSIONS", 5)
     monkeypatch.setattr(planning, "CHUNK_SESSIONS", 5)
     found = await reports(root, audit=audit, jobs=jobs)
@@ -74,11 +77,34 @@ async def test_chunks_report_the_same(root: Path, monkeypatch: pytest.MonkeyPatc
 async def test_a_stream_may_be_left_early(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing it ends what is under way."""
     monkeypatch.setattr(checks, "MANY_SESSIONS", 0)
+    monkeypatch.setattr(chunks, "WORTH_PROCESSES_S", -1)
     monkeypatch.setattr(checks, "CHUNK_SESSIONS", 1)
     async with FileStore(root) as store:
         stream = verify_store(store, jobs=2)
         assert (await anext(stream)).session_id in await store.list_sessions()
         await stream.aclose()
+
+
+@pytest.mark.parametrize("worth_s", [-1, 3600])
+async def test_processes_are_started_if_there_is_enough_to_do(
+    root: Path, monkeypatch: pytest.MonkeyPatch, worth_s: float
+) -> None:
+    """What one process has checked before others have started stays there."""
+    started = 0
+    run_sync = anyio.to_process.run_sync
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal started
+        started += 1
+        return await run_sync(*arguments, **options)
+
+    monkeypatch.setattr(anyio.to_process, "run_sync", counted)
+    monkeypatch.setattr(checks, "MANY_SESSIONS", 0)
+    monkeypatch.setattr(checks, "CHUNK_SESSIONS", 5)
+    monkeypatch.setattr(chunks, "WORTH_PROCESSES_S", worth_s)
+    count = len(list(root.glob("*.jsonl")))
+    assert len(await reports(root, audit=False, jobs=2)) == count
+    assert started == (0 if worth_s > 0 else -(-count // 5) - 1)
 
 
 async def test_only_files_are_read_elsewhere() -> None:

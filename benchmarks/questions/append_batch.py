@@ -10,16 +10,18 @@ from sessionlog import Durability, FileStore, SessionStartState, create_session
 
 from .. import peers
 from ..appending import LIBRARY, PROMISE
+from ..bare_appending import checked_record, write_locked
 from ..harness import Bench, Case, Contender, Question
 from ..work import GENESIS, Stopwatch, bare_record, entries, open_files
 
 NAME = "append-batch"
 BATCH = 100
+CHECKED = "bare loop: encode, decode, hash, lock, look, one write, unlock"
 
 
 async def cases(bench: Bench) -> list[Case]:
     count = bench.plan.batch_count
-    os_case = [_library("os", count), _bare("os", count)]
+    os_case = [_library("os", count), _bare("os", count), _bare_checked(count)]
     os_case += [_sqlite(peers.SQLITE_NORMAL, "NORMAL", count), *_lmdb(count, sync=False)]
     disk_case = [_library("disk", count), _bare("disk", count), _sqlite(peers.SQLITE_FULL, "FULL", count)]
     disk_case += [*_lmdb(count, sync=True), *_agents(count), *_eventsourcing(count)]
@@ -61,6 +63,25 @@ def _bare(durability: Durability, count: int) -> Contender:
 
     flush = ", one fdatasync" if durability == "disk" else ""
     return Contender(f"bare loop: encode, hash, one write{flush}", "floor", measure, PROMISE[durability])
+
+
+def _bare_checked(count: int) -> Contender:
+    async def measure(folder: Path) -> float:
+        batch = entries(BATCH)
+        head, seq = GENESIS, 0
+        with open_files(folder, 1) as (file,):
+            path = str(folder / "0.jsonl")
+            watch = Stopwatch()
+            for _ in range(count):
+                lines = []
+                for entry in batch:
+                    head, line = checked_record(head, seq, entry)
+                    lines.append(line)
+                    seq += 1
+                write_locked(file, path, b"".join(lines))
+            return watch.rate(count * BATCH)
+
+    return Contender(CHECKED, "kept", measure, PROMISE["os"])
 
 
 def _sqlite(peer: peers.BlockingPeer, synchronous: str, count: int) -> Contender:

@@ -29,6 +29,7 @@ async def cases(bench: Bench) -> list[Case]:
     peaks = [_peak(operation, root, store) for operation in OPERATIONS]
     return [
         Case(f"{NAME}/rate", f"import, search and count {title}", "MB/s", "more", rates),
+        Case(f"{NAME}/bytes", f"the store's bytes, {title}", "times theirs", "less", [_bytes(store, size)], 1),
         Case(f"{NAME}/memory", f"peak memory above the start, {title}", "MiB", "less", peaks, PEAK_ROUNDS_MAX),
     ]
 
@@ -39,6 +40,18 @@ def _rate(operation: str, root: Path, store: Path, size: int) -> Contender:
         return size / 1e6 / seconds
 
     return Contender(f"sessionlog {operation}", "ours", measure, PROMISE["os"] if operation == "import" else Promise())
+
+
+def _bytes(store: Path, size: int) -> Contender:
+    async def measure(_folder: Path) -> float:
+        return bytes_of(store) / size
+
+    return Contender("sessionlog", "ours", measure)
+
+
+def bytes_of(store: Path) -> int:
+    """Return the bytes of a store's logs."""
+    return sum(path.stat().st_size for path in store.glob("*.jsonl"))
 
 
 def _peak(operation: str, root: Path, store: Path) -> Contender:

@@ -22,7 +22,7 @@ LOOKS = 200
 async def cases(bench: Bench) -> list[Case]:
     short = await bench.shop.log(min(1000, bench.plan.stored_records))
     long = await bench.shop.log(bench.plan.big_records)
-    contenders = [_head(long), _head(short), _bare(long), _bare_in_thread(long)]
+    contenders = [head_of(long), head_of(short), _bare(long), _bare_in_thread(long)]
     if peers.is_installed(peers.LEDGER.needs):
         contenders.append(_ledger(bench.shop.folder, short.records))
     title = f"read_head of {megabytes(long)} against {megabytes(short)}"
@@ -34,7 +34,9 @@ def megabytes(log: StoredLog) -> str:
     return f"{log.records / 1000:,.0f} MB" if log.records >= 1000 else f"{log.records} kB"
 
 
-def _head(log: StoredLog) -> Contender:
+def head_of(log: StoredLog) -> Contender:
+    """Return how long the library takes to look up the head of a log that is not open."""
+
     async def measure(_folder: Path) -> float:
         async with FileStore(log.store) as store:
             watch = Stopwatch()

@@ -20,6 +20,7 @@ from ..transcript import source_name, write_transcript
 from ..work import Stopwatch
 
 NAME = "import"
+BARE = "bare loop: parse, hash, write each line"
 
 
 async def cases(bench: Bench) -> list[Case]:
@@ -52,7 +53,7 @@ def _bare(path: Path, size: int) -> Contender:
         os.close(out)
         return rate / 1e6
 
-    return Contender("bare loop: parse, hash, write each line", "floor", measure, PROMISE["os"])
+    return Contender(BARE, "floor", measure, PROMISE["os"])
 
 
 QUESTION = Question(NAME, "How fast is a long transcript imported?", cases)

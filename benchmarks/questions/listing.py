@@ -11,6 +11,7 @@ from ..peers import KILLED_CHAINED
 from ..work import Stopwatch, entry
 
 NAME = "listing"
+BARE = "bare loop: scandir, stat, sort"
 
 
 async def cases(bench: Bench) -> list[Case]:
@@ -50,7 +51,7 @@ def bare_list(root: Path, count: int) -> Contender:
         assert len(dated) == count
         return seconds * 1000
 
-    return Contender("bare loop: scandir, stat, sort", "floor", measure)
+    return Contender(BARE, "floor", measure)
 
 
 def _sqlite(folder: Path, count: int) -> Contender:

@@ -8,15 +8,21 @@ import statistics
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from sessionlog import MemoryStore
-from sessionlog.loops import SessionRecorder
+import msgspec
 
-from .. import loops_recording
-from ..bare_appending import in_place
+from sessionlog import MemoryStore, now_ms
+from sessionlog.loops import SessionRecorder
+from sessionlog.loops.events import decode_known_event
+
+from .. import appending, loops_recording
+from ..bare_appending import in_place, write_locked
 from ..harness import Bench, Case, Contender, Promise, Question
 from ..peers import KILLED_CHAINED
+from ..work import GENESIS, Stopwatch, bare_line, open_files
 
 NAME = "loops"
+APPEND = "sessionlog, a plain append of 1 KiB"
+CHECKED = "bare loop: encode, decode twice, compare, hash, lock, look, write, unlock"
 
 
 async def cases(bench: Bench) -> list[Case]:
@@ -36,6 +42,8 @@ async def cases(bench: Bench) -> list[Case]:
         _events('sessionlog, record, FileStore "os"', on_file, KILLED_CHAINED),
         _events("sessionlog, record, MemoryStore", in_memory_store),
         _events("sessionlog, on_event", folded),
+        _append(count),
+        _checked(count),
         _bare(count),
     ]
     return [Case(NAME, "record an event of an agent's loop", "µs", "less", contenders)]
@@ -49,12 +57,41 @@ def _events(name: str, run: Callable[[], Awaitable[list[float]]], promise: Promi
 
 
 def _bare(count: int) -> Contender:
-    loop = in_place(sessions=1, each=count)
+    return _inverted(in_place(sessions=1, each=count))
+
+
+def _append(count: int) -> Contender:
+    return _inverted(appending.library("os", sessions=1, each=count))._replace(name=APPEND)
+
+
+def _inverted(appends: Contender) -> Contender:
+    async def measure(folder: Path) -> float:
+        return 1e6 / await appends.measure(folder)
+
+    return appends._replace(measure=measure)
+
+
+def _checked(count: int) -> Contender:
+    """Take each event as the recorder has to: as text, as values and as an event that equals the one given."""
+    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
     async def measure(folder: Path) -> float:
-        return 1e6 / await loop.measure(folder)
+        head, kept, path = GENESIS, [], str(folder / "0.jsonl")
+        stream = loops_recording.events()
+        work = [next(stream) for _ in range(count)]
+        with open_files(folder, 1) as (file,):
+            watch = Stopwatch()
+            for seq, event in enumerate(work):
+                text = encode(event)
+                decoded = decode_known_event(text)
+                if decoded != event:
+                    raise ValueError("the event would come back as another")
+                kept.append((decode(text), decoded))
+                head, line = bare_line(head, seq, b'{"kind":"agent_event","ts":%d,"event":%b}' % (now_ms(), text))
+                write_locked(file, path, line)
+            return watch.seconds / count * 1e6
 
-    return loop._replace(measure=measure)
+    return Contender(CHECKED, "kept", measure, KILLED_CHAINED)
 
 
 QUESTION = Question(NAME, "What does it cost to record an agent's events?", cases)

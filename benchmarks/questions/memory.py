@@ -1,16 +1,19 @@
 """How much memory do the streaming operations hold on a 1 GB log: peak above the start, each in a fresh process?"""
 
+import shutil
 from pathlib import Path
 from typing import cast
 
 from ..children import Child
 from ..harness import Bench, Case, Contender, Question, Role
 from ..transcript import write_transcript
-from ..work import StoredLog
+from ..work import StoredLog, write_log
 
 NAME = "memory"
 ROUNDS_MAX = 2
 OPERATIONS = ("verify", "follow", "read", "read_raw", "audit")
+TORN_OPERATIONS = ("verify", "audit", "read", "read_head")
+TORN = (*(f"sessionlog {name}" for name in TORN_OPERATIONS), "sessionlog append")
 
 
 async def cases(bench: Bench) -> list[Case]:
@@ -19,8 +22,13 @@ async def cases(bench: Bench) -> list[Case]:
     contenders.append(_peak("bare loop: slice, hash", "floor", "bare", log))
     transcript, size = await write_transcript(bench.shop.folder, bench.plan.transcript_bytes)
     title = f"peak memory above the start, on a log of {log.size / 1e6:,.0f} MB"
+    torn = await _write_torn(bench.shop.folder / "torn", bench.plan.torn_bytes)
+    tails = [_peak(f"sessionlog {name}", "ours", name, torn) for name in TORN_OPERATIONS]
+    tails.append(_repair(torn))
+    torn_title = f"peak memory above the start, on a log with {bench.plan.torn_bytes / 1e6:,.0f} MB of torn tail"
     return [
         Case(f"{NAME}/log", title, "MiB", "less", contenders, ROUNDS_MAX),
+        Case(f"{NAME}/torn", torn_title, "MiB", "less", tails, ROUNDS_MAX),
         Case(
             f"{NAME}/import",
             f"peak memory above the start, importing a transcript of {size / 1e6:,.0f} MB",
@@ -30,6 +38,27 @@ async def cases(bench: Bench) -> list[Case]:
             ROUNDS_MAX,
         ),
     ]
+
+
+async def _write_torn(store: Path, torn_bytes: int) -> StoredLog:
+    """Write a short log, and behind it the start of a record that a crash cut off."""
+    log = await write_log(store, 10)
+    part = b"x" * min(2**20, torn_bytes)
+    with log.path.open("ab") as file:
+        file.write(b'{"hash":"')
+        for _ in range(torn_bytes // len(part)):
+            file.write(part)
+    return log
+
+
+def _repair(torn: StoredLog) -> Contender:
+    """Append to a copy: that sets the tail aside."""
+
+    async def measure(folder: Path) -> float:
+        shutil.copyfile(torn.path, folder / torn.path.name)
+        return await _peak("", "ours", "append", torn._replace(store=folder)).measure(folder)
+
+    return Contender("sessionlog append", "ours", measure)
 
 
 def _peak(name: str, role: Role, operation: str, log: StoredLog) -> Contender:

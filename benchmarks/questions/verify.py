@@ -28,7 +28,7 @@ async def cases(bench: Bench) -> list[Case]:
                 path, few, "langgraph-ledger verify_log", lambda ledger, p: ledger.verify_log(p), reading.VERIFIED
             )
         )
-    auditing = [_audit(log), reading.hash_and_decode(log), reading.slice_and_hash(log)]
+    auditing = [_audit(log), reading.hash_and_decode(log), reading.hash_decode_encode(log), reading.slice_and_hash(log)]
     return [
         Case(f"{NAME}/verify", "verify: shape, hashes, links, positions", "records/s", "more", verifying),
         Case(f"{NAME}/audit", "audit: what every record says, too", "records/s", "more", auditing),

@@ -5,6 +5,7 @@ takes longer than all the rest. Results come in the order of the chunks. Whoever
 """
 
 import functools
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -21,7 +22,9 @@ T = TypeVar("T")
 
 CHUNK_SESSIONS: Final = 200
 """About so many sessions are checked in one hop."""
-_WINDOW: Final = 4
+WORTH_PROCESSES_S: Final = 0.7
+"""If the rest would take no longer than this in one process, no others are started."""
+_WINDOW: Final = 8
 """So many chunks for each process are under way at a time; their results are held until all of them are there."""
 
 
@@ -53,23 +56,29 @@ async def in_chunks(
     """Yield what ``check`` returns for each chunk of sessions, in their order, from up to ``jobs`` processes.
 
     ``check`` is a function of a module, so that another process finds it, and so are the types that it takes and
-    returns. With one job it runs in a thread. Raises what it raises.
+    returns. With one job it runs in a thread; so does the first chunk, and all of them if the rest would take no longer
+    than starting processes does. Raises what it raises.
     """
     limiter = anyio.CapacityLimiter(max(1, jobs))
-    window = _WINDOW * max(1, jobs)
-    for start in range(0, len(chunks), window):
+    window, apart, start, spent_s = 1, False, 0, 0.0
+    while start < len(chunks):
         results: dict[int, T] = {}
 
-        async def run(at: int, chunk: C) -> None:
+        async def run(at: int, chunk: C, apart: bool) -> None:
             call = functools.partial(_check_chunk, check, directory, chunk)
-            if jobs > 1:
+            if apart:
                 results[at] = await anyio.to_process.run_sync(call, cancellable=True, limiter=limiter)  # noqa: B023
             else:
-                results[at] = await anyio.to_thread.run_sync(call, limiter=limiter)  # noqa: B023
+                results[at] = await anyio.to_thread.run_sync(call)  # noqa: B023
 
+        began = time.monotonic()
         async with anyio.create_task_group() as group:
             for at, chunk in enumerate(chunks[start : start + window]):
-                group.start_soon(run, at, chunk)
+                group.start_soon(run, at, chunk, apart)
+        spent_s += time.monotonic() - began
+        start += window
+        if jobs > 1 and not apart and spent_s / start * (len(chunks) - start) > WORTH_PROCESSES_S:
+            window, apart = _WINDOW * jobs, True
         for at in sorted(results):
             yield results[at]
 
