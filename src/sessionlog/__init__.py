@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         SessionNotFound,
         StoreFailed,
         UnknownStore,
+        WorkerDied,
         WrongEventLoop,
     )
     from .ids import EntryHash, Head, SessionId, new_session_id, now_ms
@@ -168,6 +169,7 @@ __all__ = [
     "UnknownStore",
     "UserInput",
     "Verdict",
+    "WorkerDied",
     "WrongEventLoop",
     "assistant_message",
     "audit_session",
@@ -260,6 +262,7 @@ _HOMES = {
         "SessionNotFound",
         "StoreFailed",
         "UnknownStore",
+        "WorkerDied",
         "WrongEventLoop",
     ),
     ".ids": (

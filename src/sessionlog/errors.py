@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class SessionLogError(Exception):
-    """The base of every error that sessionlog raises on purpose."""
+    """The base of every error that sessionlog raises on purpose. Can be pickled: it may come from another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the text and the attributes; not each ``__init__`` takes the text."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class InvalidSessionId(SessionLogError):
@@ -218,6 +222,26 @@ class StoreFailed(SessionLogError):
         self.path = path
         self.poisoned = poisoned
         super().__init__(reason if path is None else f"{path}: {reason}")
+
+
+class WorkerDied(SessionLogError):
+    """A process that works for this one ended before it was done, such as one that was killed for want of memory.
+
+    What it had committed stays, and a commit under way is wholly in or wholly out. Try again, with fewer ``jobs`` if
+    the memory is short. ``started`` is false if it never came to its work.
+    """
+
+    def __init__(self, reason: str, *, started: bool) -> None:
+        """Say how it ended."""
+        self.reason = reason
+        self.started = started
+        super().__init__(f"a worker process died ({reason}): try again, with fewer jobs")
+
+
+def _restored(kind: type[SessionLogError], args: tuple[object, ...], attributes: dict[str, object]) -> SessionLogError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 def _head_text(head: "Head | None") -> str:

@@ -183,7 +183,7 @@ def test_an_import_says_what_a_reader_that_went_away_leaves_undone(tmp_path: Pat
     os.close(writer)
     assert ran.returncode == 141
     assert ran.stderr.startswith("sessionlog: the reader of standard output has gone: ")
-    assert " of 150 files not imported, from " in ran.stderr
+    assert " of 150 files not reported, from " in ran.stderr
     assert ran.stderr.endswith("x.jsonl on; import again to go on\n")
 
 

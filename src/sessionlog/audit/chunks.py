@@ -14,7 +14,7 @@ import anyio.to_process
 import anyio.to_thread
 
 from ..store import Store
-from ..stores.file import FileStore
+from ..stores.file import Durability, FileStore
 from ..stores.file.system import InlineSystem
 
 C = TypeVar("C")
@@ -32,17 +32,18 @@ class Directory(NamedTuple):
     """A file store, for another thread or process to open."""
 
     root: str
+    durability: Durability
     line_bytes_max: int
 
     def open(self) -> FileStore:
-        """Return a store of its own, which reads on the thread that it is used from."""
-        return FileStore(self.root, line_bytes_max=self.line_bytes_max, system=InlineSystem())
+        """Return a store of its own, which reads and writes on the thread that it is used from."""
+        return FileStore(self.root, self.durability, line_bytes_max=self.line_bytes_max, system=InlineSystem())
 
 
 def directory_of(store: Store) -> Directory | None:
-    """Return what another process needs to read ``store``; ``None`` where only this one can."""
+    """Return what another process needs to open ``store``; ``None`` where only this one can."""
     if isinstance(store, FileStore) and store.can_be_reopened:
-        return Directory(str(store.root), store.line_bytes_max)
+        return Directory(str(store.root), store.durability, store.line_bytes_max)
     return None
 
 

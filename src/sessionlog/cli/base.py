@@ -95,10 +95,17 @@ def example(*lines: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
-def jobs_option(command: AnyCommand) -> AnyCommand:
-    """Add ``--jobs``: how many processes work at once, by default one for each core that is there."""
+def jobs_option(
+    command: AnyCommand, *, callback: Callable[[click.Context, click.Parameter, int], None] | None = None
+) -> AnyCommand:
+    """Add ``--jobs``: how many processes work at once, by default one for each core that is there.
+
+    With a ``callback``, that gets the number, and the command does not.
+    """
     return click.option(
         "--jobs",
+        expose_value=callback is None,
+        callback=callback,
         type=click.IntRange(min=1),
         default=cores,
         metavar="COUNT",

@@ -1,28 +1,31 @@
 """``import``: foreign transcripts become sessions; every line is imported, or told with the reason why not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 import click
+from click.core import ParameterSource
 
 from .. import SessionExists, Store
-from .base import EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, runs
+from .base import EXIT_GOOD, EXIT_WRONG_USE, App, common_options, example, jobs_option, runs
 from .import_summary import Names, Summary, files_beside, names_below
 from .output import Refused
 from .short_ids import ShortIds, ShownId
 from .text import counted, safe
 
 if TYPE_CHECKING:
-    from ..importers import Deleted, Format, ImportedSession, ImportReport, NotUnderstood
+    from ..importers import Deleted, ImportedSession, ImportFailed, ImportReport, NotUnderstood
 
 DEFAULT_FOLDERS: Final = ("~/.claude/projects", "~/.codex/sessions", "~/.pi/agent/sessions")
 """Where the tools keep their transcripts: what ``--all`` imports."""
 _PIECES_SHOWN: Final = 5
 _ALL: Final = "sessionlog.import.all"
 _AGAIN: Final = "sessionlog.import.again"
+_JOBS: Final = "sessionlog.import.jobs"
 
 
 class _ImportGroup(click.Group):
@@ -63,11 +66,16 @@ _again_option = click.option(
 )
 
 
-def _deleted(store: Store) -> "Deleted":
-    """Return what knows which sessions were deleted, and are to be passed over."""
-    from ..importers import Deleted  # noqa: PLC0415 - slow to load
+def _remember_jobs(context: click.Context, option: click.Parameter, value: int) -> None:
+    if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE or _JOBS not in context.meta:
+        context.meta[_JOBS] = value
 
-    return Deleted(store, again=click.get_current_context().meta.get(_AGAIN, False))
+
+_jobs_option = partial(jobs_option, callback=_remember_jobs)
+
+
+def _again() -> bool:
+    return bool(click.get_current_context().meta.get(_AGAIN, False))
 
 
 @click.group(
@@ -84,6 +92,7 @@ def _deleted(store: Store) -> "Deleted":
 )
 @_all_option
 @_again_option
+@_jobs_option
 @common_options
 @click.pass_context
 def import_(context: click.Context) -> int | None:
@@ -109,6 +118,7 @@ async def _import_any(app: App, paths: Sequence[Path]) -> int:
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @_all_option
 @_again_option
+@_jobs_option
 @common_options
 def _any_format(paths: Sequence[Path]) -> int:
     return _import_any(paths)
@@ -124,6 +134,7 @@ def _of_format(name: str, tool: str, folder: str, words: str) -> None:
     )
     @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
     @_again_option
+    @_jobs_option
     @common_options
     @runs
     async def _(app: App, paths: Sequence[Path]) -> int:
@@ -169,14 +180,14 @@ async def _phi_core(app: App, paths: Sequence[Path]) -> int:
     Files, or folders with every .json file below. Each document becomes one session with its loops, under its own id. A
     session that is there already stays as it is, and is told.
     """
-    from ..importers import find_documents  # noqa: PLC0415 - slow to load
+    from ..importers import Deleted, find_documents  # noqa: PLC0415 - slow to load
 
     documents = await find_documents(paths)
     if not documents:
         raise Refused(f"there is no document (*.json) in {', '.join(map(str, paths))}: name a file or another folder")
     failed = False
     async with app.open_store(make=True) as store:
-        deleted = _deleted(store)
+        deleted = Deleted(store, again=_again())
         for path in documents:
             failed = not await _import_document(app, store, path, deleted) or failed
     return EXIT_WRONG_USE if failed else EXIT_GOOD
@@ -220,10 +231,11 @@ async def _default_folders(app: App) -> list[Path]:
 async def _import(app: App, store: Store, paths: Sequence[Path], format_name: str | None) -> int:
     """Import, print what became of each file, and a summary where there are several; return the exit status."""
     files = await _find(paths)
+    jobs: int = click.get_current_context().meta[_JOBS]
     passed_over = await anyio.to_thread.run_sync(files_beside, paths, files)
     names = names_below(path.parent for path in (*files, *passed_over))
     summary = Summary(names)
-    reports = await _import_files(app, store, files, format_name, names=names, summary=summary)
+    reports = await _import_files(app, store, files, format_name, names=names, summary=summary, jobs=jobs)
     if (len(reports) > 1 or passed_over) and not app.out.json:
         await summary.print(app, passed_over)
     return EXIT_WRONG_USE if None in reports else EXIT_GOOD
@@ -255,35 +267,47 @@ async def _import_files(
     *,
     names: Names,
     summary: Summary | None = None,
+    jobs: int = 1,
 ) -> "list[ImportReport | None]":
     """Import ``files``: as the format that is named, or as what they are.
 
     With a ``summary``, which gets every report, what was imported before is not told.
     """
-    from ..importers import FORMATS, ImportFailed  # noqa: PLC0415 - slow to load
+    from ..importers import FORMATS, ImportFailed, import_each, import_file, import_transcript  # noqa: PLC0415
 
     named = next((one for one in FORMATS if one.name == format_name), None)
     reports: list[ImportReport | None] = []
     shown = await app.shown_ids(store)
     total = await anyio.to_thread.run_sync(_size, files)
-    deleted = _deleted(store)
+
+    async def tell(outcome: "ImportReport | ImportFailed") -> None:
+        try:
+            if isinstance(outcome, ImportFailed):
+                reports.append(None)
+                if summary is not None:
+                    summary.add_failure(outcome)
+                await app.out.note(f"sessionlog: {names(outcome.path)}: {outcome.reason}")
+                return
+            reports.append(outcome)
+            if summary is not None:
+                summary.add(outcome)
+            if app.out.json or summary is None or len(files) == 1 or not _is_known(outcome):
+                await print_import(app, outcome, names(files[len(reports) - 1]), shown)
+        except BrokenPipeError:
+            await _tell_undone(app, [names(one) for one in files[len(reports) :]], len(files))
+            raise
+
     with app.out.progress("importing", total, in_bytes=True) as advance:
-        for done, path in enumerate(files, 1):
-            report: ImportReport | None = None
-            try:
-                report = await _import_one(store, path, named, advance, deleted)
-                if summary is not None:
-                    summary.add(report)
-                if app.out.json or summary is None or len(files) == 1 or not _is_known(report):
-                    await print_import(app, report, names(path), shown)
-            except ImportFailed as error:
-                if summary is not None:
-                    summary.add_failure(error)
-                await app.out.note(f"sessionlog: {names(error.path)}: {error.reason}")
-            except BrokenPipeError:
-                await _tell_undone(app, [names(one) for one in files[done:]], len(files))
-                raise
-            reports.append(report)
+        await import_each(
+            store,
+            files,
+            import_file if named is None else partial(import_transcript, source_format=named),
+            formats=FORMATS if named is None else (named,),
+            on_file=tell,
+            again=_again(),
+            jobs=jobs,
+            progress=advance,
+        )
     return reports
 
 
@@ -292,18 +316,8 @@ async def _tell_undone(app: App, left: Sequence[str], total: int) -> None:
     if left:
         await app.out.note(
             f"sessionlog: the reader of standard output has gone: {len(left):,} of {counted(total, 'file')} not "
-            f"imported, from {left[0]} on; import again to go on"
+            f"reported, from {left[0]} on; import again to go on"
         )
-
-
-async def _import_one(
-    store: Store, path: Path, named: "Format | None", advance: Callable[[int], None], deleted: "Deleted"
-) -> "ImportReport":
-    from ..importers import import_file, import_transcript  # noqa: PLC0415
-
-    if named is None:
-        return await import_file(store, path, progress=advance, deleted=deleted)
-    return await import_transcript(store, path, named, progress=advance, deleted=deleted)
 
 
 def _is_known(report: "ImportReport") -> bool:

@@ -6,13 +6,14 @@ about where a session came from: its second record is an ``extension`` entry of 
 
 What all formats share: :mod:`.lines` (bytes into JSON objects), :mod:`.survey` (the first pass), :mod:`.plan` and
 :mod:`.layout` (what goes where), :mod:`.usage`, :mod:`.ledger` (what the store has already), :mod:`.writer` (the second
-pass), :mod:`.engine` (one import, from end to end), :mod:`.contained` (a file fails alone), :mod:`.paths` (many files),
-:mod:`.watching` (files that grow). A format is one module or package against :mod:`.protocol`; :mod:`.recognise` tells
-them apart. :mod:`.documents` are no transcripts: whole sessions of phi-core.
+pass), :mod:`.engine` (one import, from end to end), :mod:`.contained` (a file fails alone), :mod:`.each` (many files,
+on all cores), :mod:`.watching` (files that grow). A format is one module or package against :mod:`.protocol`;
+:mod:`.recognise` tells them apart. :mod:`.documents` are no transcripts: whole sessions of phi-core.
 """
 
 from .deleted import Deleted
 from .documents import DOCUMENT_BRACKETS_MAX, DOCUMENT_BYTES_MAX, ImportedDocument, find_documents, import_document
+from .each import ImportOne, import_each
 from .engine import import_transcript
 from .layout import START, Layout
 from .ledger import IMPORT_DOMAIN, ImportNote, Source
@@ -45,6 +46,7 @@ __all__ = [
     "Header",
     "ImportFailed",
     "ImportNote",
+    "ImportOne",
     "ImportReport",
     "ImportSummary",
     "Imported",
@@ -67,6 +69,7 @@ __all__ = [
     "find_documents",
     "find_transcripts",
     "import_document",
+    "import_each",
     "import_file",
     "import_log",
     "import_paths",

@@ -1,38 +1,13 @@
-"""Importing many transcripts: files, and folders with everything below them."""
+"""Finding transcripts: files, and folders with everything below them."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import anyio
 import anyio.to_thread
 
-from .report import ImportFailed, ImportReport, ImportSummary
-
 SUFFIX: Final = ".jsonl"
-
-
-async def import_each(
-    import_one: Callable[[Path], Awaitable[ImportReport]],
-    paths: Iterable[Path],
-    *,
-    on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
-) -> ImportSummary:
-    """Call ``import_one`` for every transcript at ``paths``; one that raises :class:`ImportFailed` does not stop it."""
-    reports: list[ImportReport] = []
-    failures: list[ImportFailed] = []
-    for path in await find_transcripts(paths):
-        outcome: ImportReport | ImportFailed
-        try:
-            outcome = await import_one(path)
-            reports.append(outcome)
-        except ImportFailed as error:
-            outcome = error
-            failures.append(error)
-        if on_file is not None:
-            on_file(outcome)
-    return ImportSummary(reports, failures)
 
 
 async def find_transcripts(paths: Iterable[Path]) -> list[Path]:

@@ -4,6 +4,7 @@ The first line that only one format has decides: one that is imported, or a fore
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +14,11 @@ from .claude_code.transcript import ClaudeCode
 from .codex import Codex
 from .contained import contained
 from .deleted import Deleted
+from .each import import_below
 from .engine import NO_OBJECT_REASON, import_transcript
 from .foreign import PHI_CORE, WHOLE_BYTES_MAX, foreign_document, foreign_name
 from .lines import Bad, ByteFile, Found, Pieces, Tail
 from .logs import TRACE_REASON, import_log, is_log, is_trace
-from .paths import import_each
 from .pi import Pi
 from .protocol import Format
 from .report import ImportFailed, ImportReport, ImportSummary, NotUnderstood
@@ -79,22 +80,20 @@ async def import_paths(
     progress: Callable[[int], None] | None = None,
     on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
     again: bool = False,
+    jobs: int = 1,
     clock: Callable[[], int] = now_ms,
 ) -> ImportSummary:
-    """Import files and folders, of mixed formats too, as :func:`find_transcripts` finds them, one after the other.
+    """Import files and folders, of mixed formats too, as :func:`find_transcripts` finds them.
 
-    ``on_file`` is called after each file; ``again`` brings back what was deleted from ``store``; the others are those
-    of :func:`import_file`. A file that cannot be imported does not stop the others: its :class:`ImportFailed` is in the
+    ``on_file`` is called after each file, in their order; ``again`` brings back what was deleted from ``store``; with
+    ``jobs``, up to so many processes work at the same time, as in :func:`import_each`; the others are those of
+    :func:`import_file`. A file that cannot be imported does not stop the others: its :class:`ImportFailed` is in the
     summary. What the store raises does stop.
     """
-    deleted = Deleted(store, again=again)
-
-    async def one(path: Path) -> ImportReport:
-        return await import_file(
-            store, path, formats=formats, growing=growing, progress=progress, deleted=deleted, clock=clock
-        )
-
-    return await import_each(one, paths, on_file=on_file)
+    import_one = partial(import_file, formats=formats, growing=growing, clock=clock)
+    return await import_below(
+        store, paths, import_one, formats=formats, on_file=on_file, again=again, jobs=jobs, progress=progress
+    )
 
 
 async def recognise(store: Store, path: Path, *, formats: Sequence[Format] = FORMATS) -> Format | None:

@@ -1,13 +1,14 @@
 """Importing Claude Code transcripts: the engine of all formats, with this one."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from ...ids import now_ms
 from ...store import Store
 from ..deleted import Deleted
+from ..each import import_below
 from ..engine import import_transcript
-from ..paths import import_each
 from ..report import ImportFailed, ImportReport, ImportSummary
 from .transcript import ClaudeCode
 
@@ -47,17 +48,17 @@ async def import_paths(
     progress: Callable[[int], None] | None = None,
     on_file: Callable[[ImportReport | ImportFailed], None] | None = None,
     again: bool = False,
+    jobs: int = 1,
     clock: Callable[[], int] = now_ms,
 ) -> ImportSummary:
-    """Import files and folders, as :func:`find_transcripts` finds them, one after the other.
+    """Import files and folders, as :func:`find_transcripts` finds them.
 
-    ``on_file`` is called after each file; ``again`` brings back what was deleted from ``store``; ``growing``,
-    ``progress`` and ``clock`` are those of :func:`import_file`. A file that cannot be imported does not stop the
-    others: its :class:`ImportFailed` is in the summary. What the store raises does stop.
+    ``on_file`` is called after each file, in their order; ``again`` brings back what was deleted from ``store``; with
+    ``jobs``, up to so many processes work at the same time, as in :func:`import_each`; ``growing``, ``progress`` and
+    ``clock`` are those of :func:`import_file`. A file that cannot be imported does not stop the others: its
+    :class:`ImportFailed` is in the summary. What the store raises does stop.
     """
-    deleted = Deleted(store, again=again)
-
-    async def one(path: Path) -> ImportReport:
-        return await import_file(store, path, growing=growing, progress=progress, deleted=deleted, clock=clock)
-
-    return await import_each(one, paths, on_file=on_file)
+    import_one = partial(import_file, growing=growing, clock=clock)
+    return await import_below(
+        store, paths, import_one, formats=(FORMAT,), on_file=on_file, again=again, jobs=jobs, progress=progress
+    )
