@@ -405,6 +405,17 @@ async def test_compactions_name_a_record_that_is_there(store: RawStore, source: 
     assert all(report.ok for report in (await collect(audit_store(store))).values())
 
 
+@pytest.mark.parametrize("member", ["forked\\u005ffrom", "\\u0063ompacted_from", "forked_fro\\u006d"])
+async def test_a_claim_whose_name_is_written_with_escapes_is_followed(member: str) -> None:
+    """JSON lets any character of a name be escaped: none hides where a session says that it comes from."""
+    store = RawStore()
+    store.put(S, forged_log(start(S, origin(member, "gone", "0" * 64))))
+    report = await audit_session(store, ID)
+    assert Damage.PROVENANCE in [finding.damage for finding in report.findings]
+    [listed] = [report async for report in audit_store(store)]
+    assert listed == report
+
+
 @pytest.mark.parametrize("member", ["forked_from", "compacted_from"])
 @pytest.mark.parametrize(
     ("claimed", "says"),

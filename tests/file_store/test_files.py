@@ -29,7 +29,8 @@ from sessionlog import (
     user_message,
     verify_chain,
 )
-from sessionlog.stores.file.system import System
+from sessionlog.stores.file.spans import CHUNK_BYTES
+from sessionlog.stores.file.system import InlineSystem, System
 
 pytestmark = pytest.mark.anyio
 SESSION = SessionId("one")
@@ -284,6 +285,23 @@ async def test_a_raw_reader_of_a_replaced_file_says_how_far_it_came(tmp_path: Pa
     assert error.value.damage is Damage.FILE
     assert error.value.seq == given.count(b"\n") > 0
     assert error.value.offset == given.rfind(b"\n") + 1
+
+
+async def test_only_a_store_that_reads_inline_reads_now(tmp_path: Path) -> None:
+    """It gives all of a small log, whatever stands in it; a longer one is to be streamed."""
+    data = await make_log(tmp_path, turns=3) + b"torn"
+    path = tmp_path / f"{SESSION}.jsonl"
+    path.write_bytes(data)
+    async with FileStore(tmp_path) as store:
+        assert store.read_now(SESSION) is None
+    async with FileStore(tmp_path, system=InlineSystem()) as store:
+        assert store.read_now(SESSION) == data
+        with pytest.raises(SessionNotFound):
+            store.read_now("other")
+        path.write_bytes(data + b"x" * CHUNK_BYTES)
+        assert store.read_now(SESSION) is None
+        path.write_bytes(b"")
+        assert store.read_now(SESSION) == b""
 
 
 async def test_ids_that_are_no_names_touch_nothing(tmp_path: Path) -> None:

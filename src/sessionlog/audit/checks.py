@@ -16,7 +16,7 @@ from ..turns import Turns
 from .chunks import CHUNK_SESSIONS, directory_of, in_chunks
 from .meaning import Meaning
 from .planning import Planned, evidence_wanted, families, sources_first, survey
-from .provenance import Claim, Evidence, claims
+from .provenance import Claim, Evidence, claims, may_claim
 from .report import Findings, Report
 
 MANY_SESSIONS: Final = 100
@@ -153,7 +153,7 @@ class _Reading:
             for at, start in zip(range(seq, seq + len(lines)), starts, strict=False):
                 if at in faults:
                     self.findings.add(*faults[at], seq=at, offset=start)
-        if seq == 0 and 0 not in faults:
+        if seq == 0 and 0 not in faults and may_claim(lines[0]):
             self.claims = claims(parse_record(lines[0]))
 
 
@@ -174,15 +174,23 @@ async def _look(store: Store, session_id: str, *, meaning: bool, evidence: Evide
         evidence.restart()
     reading = _Reading(session_id, line_bytes_max=store.line_bytes_max, meaning=meaning, evidence=evidence)
     try:
-        async with aclosing(store.read_raw(session_id)) as chunks:
-            turns = Turns(reading.scanner, reading.feed)
-            async for chunk in chunks:
-                await turns.feed(chunk)
+        data = store.read_now(session_id) if isinstance(store, FileStore) else None
+        if data is None:
+            await _stream(store, session_id, reading)
+        elif data:
+            reading.feed(data)
     except CorruptLog as fault:
         reading.finish(fault)
     else:
         reading.finish(None)
     return reading
+
+
+async def _stream(store: Store, session_id: str, reading: _Reading) -> None:
+    turns = Turns(reading.scanner, reading.feed)
+    async with aclosing(store.read_raw(session_id)) as chunks:
+        async for chunk in chunks:
+            await turns.feed(chunk)
 
 
 class _Deleted:

@@ -11,8 +11,9 @@ import msgspec
 
 from ..errors import SessionLogError
 from ..store import Store
+from ..stores.file import FileStore
 from .chunks import CHUNK_SESSIONS
-from .provenance import Evidence, Origins
+from .provenance import Evidence, Origins, may_claim
 
 
 class Named(NamedTuple):
@@ -39,7 +40,10 @@ async def survey(store: Store, session_ids: Iterable[str]) -> Sources:
     sources: Sources = {}
     for session_id in session_ids:
         try:
-            origins = msgspec.json.decode(await _first_line(store, session_id), type=Origins)
+            line = await _first_line(store, session_id)
+            if not may_claim(line):
+                continue
+            origins = msgspec.json.decode(line, type=Origins)
         except (SessionLogError, ValueError, RecursionError):
             continue  # its own audit will tell
         named = [
@@ -103,6 +107,9 @@ def _of(session_ids: Sequence[str], sources: Sources) -> Sources:
 
 
 async def _first_line(store: Store, session_id: str) -> bytes:
+    whole = store.read_now(session_id) if isinstance(store, FileStore) else None
+    if whole is not None:
+        return whole.partition(b"\n")[0]
     parts: list[bytes] = []
     size = 0
     async with aclosing(store.read_raw(session_id)) as chunks:

@@ -139,6 +139,11 @@ class RunningState:
         )
 
 
+def may_claim(line: bytes) -> bool:
+    """Tell, without decoding it, whether the first record of a session could claim anything: few do."""
+    return b'_from"' in line or b"\\u" in line  # a member's name may be written with escapes
+
+
 def claims(first: HashedEntry) -> list[Claim]:
     """Return what the first record of a session, which must decode, claims about its source; nothing from most."""
     start = first.entry

@@ -279,11 +279,15 @@ class RawReader:
         Raises :class:`SessionNotFound`, :class:`EntryNotFound` if another log was made in its place meanwhile,
         :class:`CorruptLog` where the file is no log or was replaced otherwise, :class:`StoreFailed`.
         """
-        if self._snapshot is not None and self._offset == self._snapshot[2]:
-            return b""
-        return await self._system.in_thread(self._step_blocking)
+        return b"" if self.at_end else await self._system.in_thread(self.step_blocking)
 
-    def _step_blocking(self) -> bytes:
+    @property
+    def at_end(self) -> bool:
+        """True once all was given that was there at the beginning."""
+        return self._snapshot is not None and self._offset == self._snapshot[2]
+
+    def step_blocking(self) -> bytes:
+        """Return the next bytes, as :meth:`step`."""
         fd = self._layout.open_to_read(self._session_id)
         try:
             status = settled_status(self._system, fd) if self._snapshot is None else self._system.fstat(fd)

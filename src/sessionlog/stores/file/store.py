@@ -200,6 +200,19 @@ class FileStore:
         while data := await reader.step():
             yield data
 
+    def read_now(self, session_id: str) -> bytes | None:
+        """Return what :meth:`read_raw` streams, if this store reads on its event loop and the log is a chunk at most.
+
+        ``None`` otherwise. For a process that checks many small logs and has nothing else to do meanwhile. Raises as
+        :meth:`read_raw`.
+        """
+        if not self._system.is_inline:
+            return None
+        self._check_usable()
+        reader = RawReader(self._layout, self._system, check_session_id(session_id))
+        data = reader.step_blocking()
+        return data if reader.at_end else None
+
     async def flush_session(self, session_id: str) -> int:
         """Flush a log, whoever wrote it, and return how many of its bytes are whole commits on the medium.
 

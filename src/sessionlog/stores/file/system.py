@@ -35,6 +35,9 @@ class System:
     tells_cached: bool = _RWF_NOWAIT != 0
     """Whether :meth:`pread_cached` is worth asking: False where the system, or the file system, cannot tell."""
 
+    is_inline: bool = False
+    """Whether :meth:`in_thread` runs the call where it is."""
+
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call that may wait for the disk beside the event loop, and return what it returns."""
         return await anyio.to_thread.run_sync(functools.partial(call, *args, **kwargs))
@@ -155,6 +158,8 @@ class InlineSystem(System):
 
     The way to a thread and back takes longer than reading a small log does.
     """
+
+    is_inline = True
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the call here and now."""
