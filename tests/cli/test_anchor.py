@@ -1,6 +1,7 @@
 """``sessionlog keys``, ``anchor`` and ``finalize``: what they say, and their exit status."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,33 @@ def test_wrong_use(anchoring: Anchoring, tmp_path: Path) -> None:
     run("anchor", *anchoring.both, "--sink", "ftp:x").assert_refused("dir:PATH")
     run("anchor", *anchoring.both, "--accept-loss", "alpha-1").assert_refused("--reason")
     run("finalize", "nobody", *anchoring.both).assert_refused("nobody")
+
+
+def test_a_witness_that_differs_is_told_of(anchoring: Anchoring, tmp_path: Path) -> None:
+    """What it refuses is a note and status 3; another history is status 2, and nothing was signed."""
+    made = anchoring.run("witness", "init", "example.com/w", "--dir", str(tmp_path / "w"))
+    assert made.status == 0
+    command = f"{sys.executable} -m sessionlog witness add-checkpoint --dir {tmp_path / 'w'}"
+    ran = anchoring.run("anchor", *anchoring.both, "--sink", f"witness:exec:{command}")
+    assert ran.status == 3
+    assert "refused with status 404" in ran.stderr
+    (tmp_path / "w" / "logs").write_text(anchoring.run("keys", "vkey", *anchoring.keys).stdout)
+    policy = tmp_path / "anchors" / "policy"
+    policy.write_text(policy.read_text().replace("quorum none", f"witness w {made.lines[0]}\nquorum w"))
+    assert anchoring.run("anchor", *anchoring.both, "--sink", f"witness:exec:{command}").status == 0
+    subprocess.run(["rm", "-r", str(tmp_path / "anchors"), str(tmp_path / "keys" / "last")], check=True)
+    ran = anchoring.run("anchor", *anchoring.both, "--sink", f"witness:exec:{command}")
+    ran.assert_refused("has cosigned 1 entries, the anchors have 0")
+
+
+def test_witness_wrong_use(anchoring: Anchoring, tmp_path: Path) -> None:
+    """One line each, status 2."""
+    run, there = anchoring.run, str(tmp_path / "w")
+    run("witness", "serve", "--dir", there).assert_refused("witness init")
+    run("witness", "init", "no name", "--dir", there).assert_refused("not a name")
+    assert run("witness", "init", "example.com/w", "--dir", there).status == 0
+    run("witness", "init", "example.com/w", "--dir", there).assert_refused("a key already")
+    run("witness", "serve", "--dir", there, "--listen", "8080").assert_refused("HOST:PORT")
+    run("witness", "serve", "--dir", there, "--listen", "nowhere.invalid:1").assert_refused()
+    run("witness", "add-checkpoint").assert_refused("--dir")
+    run("anchor", *anchoring.both, "--sink", "witness:ftp://x").assert_refused("https://HOST")

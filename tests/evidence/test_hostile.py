@@ -11,6 +11,8 @@ from sessionlog.evidence import (
     InvalidEvidence,
     Tile,
     open_checkpoint,
+    parse_add_checkpoint,
+    parse_answer,
     parse_checkpoint,
     parse_entry_tile,
     parse_log_entry,
@@ -34,6 +36,8 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "statements": (parse_statements, STATEMENT * 2),
     "entry": (parse_log_entry, ENTRY),
     "tile": (lambda data: parse_entry_tile(data, Tile("entries", 0, 7)), TILE),
+    "request": (parse_add_checkpoint, b"old 5\n" + b"A" * 43 + b"=\n\n" + COSIGNED),
+    "answer": (parse_answer, b"200\n" + COSIGNED.rpartition(b"\n\n")[2]),
     "vkey": (lambda data: parse_vkey(data.decode("utf-8", "surrogateescape")), LOG_VKEY.encode()),
 }
 spliced = st.sampled_from([b"", b"\n", b"\n\n", b"\x00", b"\r\n", b" ", b"\xff", "—".encode(), b"+", b"=", b"9" * 5000])

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import click
 
-from ..evidence import Anchored, Sink, anchor_store, default_keys, make_keys, parse_sink, read_vkey
+from ..evidence import Anchored, AnySink, anchor_store, default_keys, make_keys, parse_sink, read_vkey
 from .base import (
     EXIT_FINDINGS,
     EXIT_GOOD,
@@ -58,11 +58,11 @@ def _sinks_option(command: AnyCommand) -> AnyCommand:
         multiple=True,
         callback=_parse_sinks,
         help="Where checkpoints go: dir:PATH copies all but the secrets, exec:PROGRAM gets the checkpoint on its "
-        "standard input. May be given several times.",
+        "standard input, witness:URL is asked to cosign it. May be given several times.",
     )(command)
 
 
-def _parse_sinks(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> list[Sink]:
+def _parse_sinks(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> list[AnySink]:
     try:
         return [parse_sink(value) for value in values]
     except ValueError as error:
@@ -147,7 +147,7 @@ async def anchor(
     *,
     anchors: str,
     keys: str | None,
-    sinks: Sequence[Sink],
+    sinks: Sequence[AnySink],
     every: int | None,
     losses: Sequence[str],
     reason: str | None,
@@ -177,7 +177,7 @@ async def anchor(
 @_sinks_option
 @common_options
 @runs
-async def finalize(app: App, sessions: Sequence[str], anchors: str, keys: str | None, sinks: Sequence[Sink]) -> int:
+async def finalize(app: App, sessions: Sequence[str], anchors: str, keys: str | None, sinks: Sequence[AnySink]) -> int:
     """Anchor sessions for the last time.
 
     Whatever is appended to one afterwards, by anybody, is disproved by an audit. There is no way back: to go on, fork
@@ -192,7 +192,7 @@ async def _run(
     app: App,
     anchors: str,
     keys: str | None,
-    sinks: Sequence[Sink],
+    sinks: Sequence[AnySink],
     *,
     session_ids: Sequence[str] = (),
     accept_loss: Mapping[str, str] | None = None,
@@ -214,6 +214,8 @@ async def _run(
 async def _print(app: App, done: Anchored) -> None:
     for session_id, reason in done.faults.items():
         await app.out.note(f"sessionlog: not anchored: {session_id}: {reason}")
+    for warning in done.warnings:
+        await app.out.note(f"sessionlog: {warning}")
     if done.unsent is not None:
         await app.out.note(f"sessionlog: {done.unsent}")
     what = f"{counted(done.changed, 'session')} changed, {counted(done.records, 'record')} read"
@@ -232,6 +234,7 @@ def _object(done: Anchored) -> dict[str, object]:
         "faults": done.faults,
         "pending": done.pending,
         "unsent": done.unsent,
+        "warnings": done.warnings,
     }
 
 

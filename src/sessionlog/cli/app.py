@@ -50,6 +50,7 @@ _COMMANDS: Final = {
     "tail": "reading",
     "verify": "checking",
     "watch": "watching",
+    "witness": "witnessing",
 }
 """Each command and the module that it is written in, under its name, or its name and ``_`` where Python has it."""
 

@@ -32,22 +32,29 @@ from .notes import Cosignature, Note, NoteSignature, OpenedNote, cosign, open_no
 from .policy import Group, Policy, Witness, parse_policy
 from .proofs import CheckedProof, Proof, ProofKind, check_proof, parse_proof
 from .proving import Proved, prove_absent, prove_complete, prove_receipt, prove_record
-from .sinks import DirectorySink, ProgramSink, Sink, parse_sink
+from .sinks import AnySink, DirectorySink, ProgramSink, Sink, parse_sink
 from .statements import SessionState, SessionStatement, check_changes, parse_statement, parse_statements
 from .tiles import Tile, TiledNodes, encode_entry_tile, parse_entry_tile, parse_hash_tile, tiles_of
 from .tlog_proof import TlogProof, parse_tlog_proof
 from .trie import Trie, TrieLeaf, TriePath, TrieStep, trie_leaf, verify_path
+from .witness import CheckpointWitness, make_witness
+from .witness_client import WitnessClient, parse_witness
+from .witness_protocol import AddCheckpoint, WitnessAnswer, parse_add_checkpoint, parse_answer
+from .witness_server import WitnessServer
 
 __all__ = [
+    "AddCheckpoint",
     "AnchorAudit",
     "AnchorEntry",
     "AnchorFault",
     "AnchorFinding",
     "Anchored",
     "AnchoringStopped",
+    "AnySink",
     "AuditState",
     "CheckedProof",
     "Checkpoint",
+    "CheckpointWitness",
     "Cosignature",
     "DirectorySink",
     "Frontier",
@@ -81,6 +88,9 @@ __all__ = [
     "TrieStep",
     "VerifierKey",
     "Witness",
+    "WitnessAnswer",
+    "WitnessClient",
+    "WitnessServer",
     "anchor_store",
     "audit_anchors",
     "check_changes",
@@ -92,9 +102,12 @@ __all__ = [
     "inclusion_proof",
     "leaf_hash",
     "make_keys",
+    "make_witness",
     "node_hash",
     "open_checkpoint",
     "open_note",
+    "parse_add_checkpoint",
+    "parse_answer",
     "parse_checkpoint",
     "parse_entry_tile",
     "parse_hash_tile",
@@ -107,6 +120,7 @@ __all__ = [
     "parse_statements",
     "parse_tlog_proof",
     "parse_vkey",
+    "parse_witness",
     "prove_absent",
     "prove_complete",
     "prove_receipt",

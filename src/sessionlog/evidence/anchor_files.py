@@ -16,6 +16,7 @@ A file is written under another name, flushed, and renamed, so it is there whole
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ from .errors import AnchoringStopped
 CACHE_BYTES_MAX: Final = 4 * 1024 * 1024 * 1024
 _WRITING: Final = ".writing"
 _READ_BYTES: Final = 1024 * 1024
+_LOCK_RETRY_S: Final = 0.005
 
 
 class EvidenceDirectory:
@@ -135,8 +137,11 @@ class EvidenceDirectory:
             raise _failed(error, path, "cannot remove") from error
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only one at work here while the block runs. Raises :class:`AnchoringStopped` if somebody else is."""
+    def locked(self, *, wait_s: float = 0) -> Iterator[None]:
+        """Be the only one at work here while the block runs, or wait for that, ``wait_s`` seconds at most.
+
+        Raises :class:`AnchoringStopped` if somebody else is at work.
+        """
         path = self.path("lock")
         self._make_folder(str(self.root), set())
         try:
@@ -144,8 +149,11 @@ class EvidenceDirectory:
         except OSError as error:
             raise _failed(error, path, "cannot open") from error
         try:
-            if not self._system.try_lock(fd):
-                raise AnchoringStopped(f"another run is at work on {self.root}: try again when it has ended")
+            waited_until = time.monotonic() + wait_s
+            while not self._system.try_lock(fd):
+                if time.monotonic() >= waited_until:
+                    raise AnchoringStopped(f"another run is at work on {self.root}: try again when it has ended")
+                time.sleep(_LOCK_RETRY_S)
             yield
         except OSError as error:
             raise _failed(error, path, "cannot lock") from error

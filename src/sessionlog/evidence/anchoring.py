@@ -27,7 +27,7 @@ from .log_entries import AnchorEntry, ReceiptEntry, ReceiptKind, receipt_text
 from .nonces import new_secret
 from .session_trees import READ_FAULTS, Kept, SessionChanged, flushed_end, read_session
 from .signing import SignedLog
-from .sinks import Sink
+from .sinks import AnySink
 from .statements import SessionState, SessionStatement
 
 
@@ -51,7 +51,9 @@ class Anchored(msgspec.Struct, frozen=True, kw_only=True):
     pending: bool
     """True if the newest checkpoint does not meet the quorum yet."""
     unsent: str | None
-    """Why a sink did not take the checkpoint, if one did not; the next run tries again."""
+    """Why a sink did not take the checkpoint, or a witness did not cosign it; the next run tries again."""
+    warnings: Sequence[str]
+    """What else the keeper should look after, such as a clock that is wrong."""
 
 
 async def anchor_store(
@@ -59,7 +61,7 @@ async def anchor_store(
     anchors: str | os.PathLike[str],
     *,
     keys: str | os.PathLike[str] | None = None,
-    sinks: Sequence[Sink] = (),
+    sinks: Sequence[AnySink] = (),
     finalize: Collection[str] = (),
     accept_loss: Mapping[str, str] | None = None,
     clock: Callable[[], int] = now_ms,
@@ -75,7 +77,8 @@ async def anchor_store(
         anchors: The directory of the anchors, better on another disk than the store. Back it up, the folder ``blind``
             included.
         keys: The directory of the key, made by :func:`make_keys`; by default :func:`default_keys`.
-        sinks: Where checkpoints go; see :func:`parse_sink`.
+        sinks: Where checkpoints go, and who is to cosign them; see :func:`parse_sink`. Witnesses whose URL the
+            policy in ``anchors`` names are asked, too.
         finalize: Sessions that get no more records. An audit disproves whatever is appended to one later.
         accept_loss: Sessions that are damaged, shorter or gone and will not come back, each with the reason. A receipt
             says so, which fails every audit whose auditor does not accept it, too; what is left of the session is
@@ -92,21 +95,24 @@ async def anchor_store(
     directory = EvidenceDirectory(anchors, system)
     key_files = KeyFiles(default_keys() if keys is None else keys, system)
     with directory.locked():
-        signed = await anyio.to_thread.run_sync(SignedLog, directory, key_files, sinks)
+        signed = await anyio.to_thread.run_sync(SignedLog, directory, key_files, sinks, clock)
         log = await anyio.to_thread.run_sync(signed.resume)
+        await anyio.to_thread.run_sync(signed.cosign, log)
+        await anyio.to_thread.run_sync(signed.publish, log)
         statements, kept = await anyio.to_thread.run_sync(load_catalog, directory, log)
         run = _Run(store, directory, statements, kept, finalize=finalize, accept_loss=accept_loss or {})
         await run.read()
         if run.changes or run.receipts:
             log = await anyio.to_thread.run_sync(run.write, log, clock())
             await anyio.to_thread.run_sync(signed.sign, log)
+            await anyio.to_thread.run_sync(signed.cosign, log)
         newest = await anyio.to_thread.run_sync(signed.publish, log)
-        unsent = None
+        unsent = list(signed.faults.values())
         try:
             if newest is not None:
                 await anyio.to_thread.run_sync(signed.send, newest)
         except SessionLogError as error:
-            unsent = str(error)
+            unsent.append(str(error))
         if log.size:
             await anyio.to_thread.run_sync(run.clean_up, log.size)
     return Anchored(
@@ -118,7 +124,8 @@ async def anchor_store(
         deleted=list(run.receipts),
         faults=run.faults,
         pending=log.size > (0 if newest is None else newest.checkpoint.size),
-        unsent=unsent,
+        unsent="; ".join(unsent) or None,
+        warnings=sorted(signed.warnings),
     )
 
 

@@ -36,19 +36,24 @@ class OpenedCheckpoint(msgspec.Struct, frozen=True):
 
 def parse_checkpoint(text: bytes) -> Checkpoint:
     """Return what a note's text says as a checkpoint. Raises :class:`InvalidEvidence`."""
+    checkpoint = parse_checkpoint_lines(text)
+    if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+        raise InvalidEvidence("a checkpoint of size 0 has the root of an empty tree")
+    return checkpoint
+
+
+def parse_checkpoint_lines(text: bytes) -> Checkpoint:
+    """Return the lines of a checkpoint, whose size and root may contradict each other. Raises InvalidEvidence."""
     lines = split_lines(parse_text(text, "the checkpoint"), "the checkpoint")
     if len(lines) < 3 or not all(lines):
         raise InvalidEvidence("a checkpoint has an origin, a size and a root, a line each, and no empty line")
     origin, size, root, *extensions = lines
-    checkpoint = Checkpoint(
+    return Checkpoint(
         check_key_name(origin),
         parse_decimal(size, "the size of a checkpoint"),
         parse_base64(root, "the root of a checkpoint", size=HASH_BYTES),
         tuple(extensions),
     )
-    if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-        raise InvalidEvidence("a checkpoint of size 0 has the root of an empty tree")
-    return checkpoint
 
 
 def open_checkpoint(
@@ -77,4 +82,11 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     return Note(text, [sign(text, signer)]).encode()
 
 
-__all__ = ["Checkpoint", "OpenedCheckpoint", "open_checkpoint", "parse_checkpoint", "sign_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "OpenedCheckpoint",
+    "open_checkpoint",
+    "parse_checkpoint",
+    "parse_checkpoint_lines",
+    "sign_checkpoint",
+]

@@ -1,14 +1,17 @@
 """The keys of an anchor log as files: the private key, its name, and what was signed last.
 
-    <keys>/log.key     the private key, PKCS#8 PEM, 0600
+    <keys>/log.key     the private key, PKCS#8 PEM, 0600; not there if a program signs
     <keys>/log.vkey    the public key, under the log's origin
     <keys>/last        size and root of the newest checkpoint that was signed, written before its signature leaves
+
+A witness keeps its pair in the same way, as ``witness.key`` and ``witness.vkey``, without ``last``.
 
 ``last`` is what keeps one key from signing two histories on one machine: anchors that were restored from an old backup
 end before it.
 """
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +20,23 @@ import msgspec
 from ..stores.file.system import System
 from .anchor_files import EvidenceDirectory
 from .errors import AnchoringStopped, InvalidEvidence
-from .keys import PrivateKey, VerifierKey, parse_vkey
+from .keys import KeyType, PrivateKey, VerifierKey, parse_vkey
 from .strict import HASH_BYTES, encode_base64, parse_base64, parse_decimal, parse_text, split_lines
 
 KEY_FILE_BYTES_MAX: Final = 16 * 1024
-_KEY: Final = "log.key"
-_VKEY: Final = "log.vkey"
 _LAST: Final = "last"
+
+
+class KeyRole(StrEnum):
+    """Whose keys they are: the name of their files."""
+
+    LOG = "log"
+    WITNESS = "witness"
+
+    @property
+    def key_type(self) -> KeyType:
+        """What such a key signs."""
+        return KeyType.LOG if self is KeyRole.LOG else KeyType.COSIGNATURE
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -51,13 +64,19 @@ def make_keys(keys: str | os.PathLike[str], origin: str) -> VerifierKey:
         InvalidEvidence: The origin cannot name a log.
         StoreFailed: The files cannot be written.
     """
+    return make_key_pair(keys, origin, KeyRole.LOG)
+
+
+def make_key_pair(keys: str | os.PathLike[str], name: str, role: KeyRole) -> VerifierKey:
+    """Make a key in the directory ``keys``. Raises as :func:`make_keys`."""
     directory = EvidenceDirectory(keys)
+    private, public = f"{role}.key", f"{role}.vkey"
+    key = PrivateKey.generate(name, role.key_type)
     with directory.locked():
-        if any(directory.read(name, KEY_FILE_BYTES_MAX) is not None for name in (_KEY, _VKEY, _LAST)):
+        if any(directory.read(one, KEY_FILE_BYTES_MAX) is not None for one in (private, public, _LAST)):
             raise AnchoringStopped(f"{directory.root} holds a key already: one key signs one log")
-        key = PrivateKey.generate(origin)
-        directory.write({_KEY: key.to_pem()})
-        directory.write({_VKEY: f"{key.key}\n".encode()})
+        directory.write({private: key.to_pem()})
+        directory.write({public: f"{key.key}\n".encode()})
     return key.key
 
 
@@ -69,23 +88,28 @@ def read_vkey(keys: str | os.PathLike[str]) -> VerifierKey:
 class KeyFiles:
     """The files of one key. All calls block."""
 
-    def __init__(self, keys: str | os.PathLike[str], system: System | None = None) -> None:
+    def __init__(self, keys: str | os.PathLike[str], system: System | None = None, role: KeyRole = KeyRole.LOG) -> None:
         """Look into the directory ``keys``; nothing is read yet."""
         self._directory = EvidenceDirectory(keys, system)
+        self._role = role
 
     def vkey(self) -> VerifierKey:
         """Return the public key."""
-        lines = split_lines(parse_text(self._read(_VKEY), "the public key"), "the public key")
+        name = f"{self._role}.vkey"
+        lines = split_lines(parse_text(self._read(name), "the public key"), "the public key")
         if len(lines) != 1:
-            raise InvalidEvidence(f"{self._directory.path(_VKEY)} must hold one verifier key on one line")
-        return parse_vkey(lines[0])
+            raise InvalidEvidence(f"{self._directory.path(name)} must hold one verifier key on one line")
+        key = parse_vkey(lines[0])
+        if key.type is not self._role.key_type:
+            raise InvalidEvidence(f"{self._directory.path(name)} is not the key of a {self._role}")
+        return key
 
     def signer(self) -> PrivateKey:
         """Return the private key. Raises :class:`InvalidEvidence` unless it is the public key's other half."""
         vkey = self.vkey()
-        key = PrivateKey.from_pem(vkey.name, self._read(_KEY))
+        key = PrivateKey.from_pem(vkey.name, self._read(f"{self._role}.key"), vkey.type)
         if key.key != vkey:
-            raise InvalidEvidence(f"the private key in {self._directory.root} is not the one of {_VKEY}")
+            raise InvalidEvidence(f"the private key in {self._directory.root} is not the one of {self._role}.vkey")
         return key
 
     def last(self) -> Signed | None:
@@ -108,10 +132,11 @@ class KeyFiles:
     def _read(self, name: str) -> bytes:
         data = self._directory.read(name, KEY_FILE_BYTES_MAX)
         if data is None:
+            command = "keys init ORIGIN" if self._role is KeyRole.LOG else "witness init NAME"
             raise InvalidEvidence(
-                f"there is no {name} in {self._directory.root}: make a key with 'sessionlog keys init ORIGIN'"
+                f"there is no {name} in {self._directory.root}: make a key with 'sessionlog {command}'"
             )
         return data
 
 
-__all__ = ["KeyFiles", "Signed", "default_keys", "make_keys", "read_vkey"]
+__all__ = ["KeyFiles", "KeyRole", "Signed", "default_keys", "make_key_pair", "make_keys", "read_vkey"]

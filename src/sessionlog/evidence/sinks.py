@@ -3,12 +3,13 @@
 ``dir:PATH`` copies the checkpoint, the tiles and the statements to a directory, on another disk or another machine's
 mount; a file that is there already is never changed. ``exec:PROGRAM`` runs a program with the checkpoint on its
 standard input: to mail it, to commit it, to print it. The secrets of the nonces go nowhere: back them up yourself.
+``witness:`` asks a witness for its cosignature (:mod:`.witness_client`).
 """
 
 import shlex
 import subprocess
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from ..errors import StoreFailed
 from ..stores.file.system import System
@@ -22,6 +23,7 @@ from .log_entries import AnchorEntry, parse_log_entry
 from .notes import NOTE_BYTES_MAX
 from .statements import STATEMENTS_BYTES_MAX
 from .tiles import ENTRY_TILE_BYTES_MAX, tiles_of
+from .witness_client import WitnessClient, parse_witness
 
 EXEC_TIMEOUT_S: Final = 300
 
@@ -38,14 +40,24 @@ class Sink(Protocol):
         ...
 
 
-def parse_sink(text: str) -> Sink:
-    """Return the sink that ``dir:PATH`` or ``exec:PROGRAM ARG…`` names. Raises ``ValueError``."""
+AnySink: TypeAlias = Sink | WitnessClient
+"""What a run is given: where checkpoints go, and who cosigns them."""
+
+
+def parse_sink(text: str) -> AnySink:
+    """Return what ``dir:PATH``, ``exec:PROGRAM ARG…`` or ``witness:URL`` names. Raises ``ValueError``.
+
+    A witness is an HTTP URL, or ``witness:exec:PROGRAM ARG…`` for a program that takes the request on its standard
+    input, such as ``ssh HOST sessionlog witness add-checkpoint --dir DIR``.
+    """
     kind, _, rest = text.partition(":")
     if kind == "dir" and rest:
         return DirectorySink(rest)
     if kind == "exec" and (words := shlex.split(rest)):
         return ProgramSink(words)
-    raise ValueError(f"a sink is dir:PATH or exec:PROGRAM, not {text!r}")
+    if kind == "witness" and rest:
+        return parse_witness(rest)
+    raise ValueError(f"a sink is dir:PATH, exec:PROGRAM or witness:URL, not {text!r}")
 
 
 class DirectorySink:
@@ -112,4 +124,4 @@ class ProgramSink:
             raise StoreFailed(f"the sink {self._words[0]} ended with status {done.returncode}")
 
 
-__all__ = ["EXEC_TIMEOUT_S", "DirectorySink", "ProgramSink", "Sink", "parse_sink"]
+__all__ = ["EXEC_TIMEOUT_S", "AnySink", "DirectorySink", "ProgramSink", "Sink", "parse_sink"]
