@@ -17,6 +17,7 @@ from sessionlog.evidence import (
     PrivateKey,
     ReceiptEntry,
     SessionStatement,
+    Signer,
     anchor_store,
     audit_anchors,
     cosign,
@@ -75,6 +76,8 @@ class Keeper:
         sinks: Sequence[AnySink] = (),
         system: System | None = None,
         store_system: System | None = None,
+        signer: Signer | None = None,
+        recover_from: Path | None = None,
     ) -> Anchored:
         self.now_ms += 1000
 
@@ -87,6 +90,8 @@ class Keeper:
                     sinks=sinks,
                     finalize=finalize,
                     accept_loss=accept_loss,
+                    signer=signer,
+                    recover_from=recover_from,
                     clock=lambda: self.now_ms,
                     system=system,
                 )

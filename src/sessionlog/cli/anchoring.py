@@ -8,7 +8,17 @@ from typing import Final
 import anyio
 import click
 
-from ..evidence import Anchored, AnySink, anchor_store, default_keys, make_keys, parse_sink, read_vkey
+from ..evidence import (
+    Anchored,
+    AnySink,
+    ProgramSigner,
+    anchor_store,
+    default_keys,
+    make_keys,
+    parse_signer,
+    parse_sink,
+    read_vkey,
+)
 from .base import (
     EXIT_FINDINGS,
     EXIT_GOOD,
@@ -62,6 +72,15 @@ def _sinks_option(command: AnyCommand) -> AnyCommand:
     )(command)
 
 
+def _signer_option(command: AnyCommand) -> AnyCommand:
+    return click.option(
+        "--signer",
+        metavar="exec:PROGRAM",
+        help="A program that keeps the key: it gets the bytes on its standard input and prints their Ed25519 "
+        "signature, 64 bytes.",
+    )(command)
+
+
 def _parse_sinks(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> list[AnySink]:
     try:
         return [parse_sink(value) for value in values]
@@ -88,18 +107,26 @@ def keys() -> None:
 @keys.command(epilog=example("sessionlog keys init example.com/agents/store"))
 @click.argument("origin", metavar="ORIGIN")
 @keys_option
+@click.option(
+    "--public-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Make no key: a program keeps it, for --signer, and this is its public half, as PEM.",
+)
 @common_options
 @runs
-async def init(app: App, origin: str, keys: str | None) -> int:
+async def init(app: App, origin: str, keys: str | None, public_key: Path | None) -> int:
     """Make the key of a new anchor log and print its public half.
 
     ORIGIN names the log for ever, like a URL without its scheme. Give the public half, the verifier key, to whoever is
     to check the anchors, by a way that cannot be changed later. Back the directory up; keep it out of the store.
     """
     directory = _keys(app, keys)
-    vkey = make_keys(directory, origin)
+    public_pem = None if public_key is None else await anyio.Path(public_key).read_bytes()
+    vkey = make_keys(directory, origin, public_key=public_pem)
     await _print_vkey(app, str(vkey))
-    await app.out.note(f"the private key is {directory / 'log.key'}")
+    if public_key is None:
+        await app.out.note(f"the private key is {directory / 'log.key'}")
     return EXIT_GOOD
 
 
@@ -128,6 +155,7 @@ async def _print_vkey(app: App, vkey: str) -> None:
 @anchors_option
 @keys_option
 @_sinks_option
+@_signer_option
 @click.option(
     "--every", callback=parse_duration, metavar="TIME", help="Go on until Ctrl-C, a run each TIME, such as 60s."
 )
@@ -140,6 +168,12 @@ async def _print_vkey(app: App, vkey: str) -> None:
     "whose auditor does not accept it, too.",
 )
 @click.option("--reason", metavar="TEXT", help="Why, with --accept-loss.")
+@click.option(
+    "--recover-from",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="The anchors are lost, or from an old backup: restore them from this dir: sink first.",
+)
 @common_options
 @runs
 async def anchor(
@@ -148,9 +182,11 @@ async def anchor(
     anchors: str,
     keys: str | None,
     sinks: Sequence[AnySink],
+    signer: str | None,
     every: int | None,
     losses: Sequence[str],
     reason: str | None,
+    recover_from: str | None,
 ) -> int:
     """Sign what the store holds now.
 
@@ -163,9 +199,12 @@ async def anchor(
         raise Refused("say why the loss is accepted: --reason TEXT")
     accept_loss = dict.fromkeys(losses, reason or "")
     while True:
-        status = await _run(app, anchors, keys, sinks, accept_loss=accept_loss)
+        status = await _run(
+            app, anchors, keys, sinks, signer=signer, accept_loss=accept_loss, recover_from=recover_from
+        )
         if every is None:
             return status
+        recover_from = None
         await app.out.flush()
         await anyio.sleep(every)
 
@@ -175,9 +214,12 @@ async def anchor(
 @anchors_option
 @keys_option
 @_sinks_option
+@_signer_option
 @common_options
 @runs
-async def finalize(app: App, sessions: Sequence[str], anchors: str, keys: str | None, sinks: Sequence[AnySink]) -> int:
+async def finalize(
+    app: App, *, sessions: Sequence[str], anchors: str, keys: str | None, sinks: Sequence[AnySink], signer: str | None
+) -> int:
     """Anchor sessions for the last time.
 
     Whatever is appended to one afterwards, by anybody, is disproved by an audit. There is no way back: to go on, fork
@@ -185,7 +227,7 @@ async def finalize(app: App, sessions: Sequence[str], anchors: str, keys: str | 
     """
     async with app.open_store() as store:
         session_ids = await find_sessions(store, sessions)
-    return await _run(app, anchors, keys, sinks, session_ids=session_ids)
+    return await _run(app, anchors, keys, sinks, signer=signer, session_ids=session_ids)
 
 
 async def _run(
@@ -194,13 +236,23 @@ async def _run(
     keys: str | None,
     sinks: Sequence[AnySink],
     *,
+    signer: str | None,
     session_ids: Sequence[str] = (),
     accept_loss: Mapping[str, str] | None = None,
+    recover_from: str | None = None,
 ) -> int:
     _check_apart(app, Path(anchors), "the anchors")
+    directory = _keys(app, keys)
     async with app.open_store() as store:
         done = await anchor_store(
-            store, anchors, keys=_keys(app, keys), sinks=sinks, finalize=session_ids, accept_loss=accept_loss
+            store,
+            anchors,
+            keys=directory,
+            sinks=sinks,
+            finalize=session_ids,
+            accept_loss=accept_loss,
+            signer=None if signer is None else _signer(signer, directory),
+            recover_from=recover_from,
         )
     if app.out.json:
         await app.out.object(_object(done))
@@ -236,6 +288,13 @@ def _object(done: Anchored) -> dict[str, object]:
         "unsent": done.unsent,
         "warnings": done.warnings,
     }
+
+
+def _signer(text: str, keys: Path) -> ProgramSigner:
+    try:
+        return parse_signer(text, read_vkey(keys))
+    except ValueError as error:
+        raise Refused(str(error)) from error
 
 
 def _keys(app: App, keys: str | None) -> Path:

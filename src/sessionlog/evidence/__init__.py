@@ -30,6 +30,7 @@ from .merkle import (
 )
 from .notes import Cosignature, Note, NoteSignature, OpenedNote, cosign, open_note, parse_note, sign
 from .policy import Group, Policy, Witness, parse_policy
+from .program_signer import ProgramSigner, parse_signer
 from .proofs import CheckedProof, Proof, ProofKind, check_proof, parse_proof
 from .proving import Proved, prove_absent, prove_complete, prove_receipt, prove_record
 from .sinks import AnySink, DirectorySink, ProgramSink, Sink, parse_sink
@@ -68,6 +69,7 @@ __all__ = [
     "OpenedNote",
     "Policy",
     "PrivateKey",
+    "ProgramSigner",
     "ProgramSink",
     "Proof",
     "ProofKind",
@@ -115,6 +117,7 @@ __all__ = [
     "parse_note",
     "parse_policy",
     "parse_proof",
+    "parse_signer",
     "parse_sink",
     "parse_statement",
     "parse_statements",

@@ -23,8 +23,10 @@ from .anchor_files import EvidenceDirectory
 from .anchor_log import AnchorLog
 from .errors import InvalidEvidence
 from .key_files import KeyFiles, default_keys
+from .keys import Signer
 from .log_entries import AnchorEntry, ReceiptEntry, ReceiptKind, receipt_text
 from .nonces import new_secret
+from .recovering import recover_anchors
 from .session_trees import READ_FAULTS, Kept, SessionChanged, flushed_end, read_session
 from .signing import SignedLog
 from .sinks import AnySink
@@ -64,6 +66,8 @@ async def anchor_store(
     sinks: Sequence[AnySink] = (),
     finalize: Collection[str] = (),
     accept_loss: Mapping[str, str] | None = None,
+    signer: Signer | None = None,
+    recover_from: str | os.PathLike[str] | None = None,
     clock: Callable[[], int] = now_ms,
     system: System | None = None,
 ) -> Anchored:
@@ -83,6 +87,10 @@ async def anchor_store(
         accept_loss: Sessions that are damaged, shorter or gone and will not come back, each with the reason. A receipt
             says so, which fails every audit whose auditor does not accept it, too; what is left of the session is
             anchored by the next run, in a new generation.
+        signer: Signs in the place of the private key in ``keys``; see :func:`parse_signer`.
+        recover_from: A ``dir:`` sink from which the anchors are restored first: they are lost, or from an old backup.
+            It must have what the key signed last. The secrets of the nonces are in no sink: restore the folder
+            ``blind`` from a backup, or accept the loss of the sessions that the run names.
         clock: The time in unix ms, for tests.
         system: The system calls, for tests.
 
@@ -95,7 +103,9 @@ async def anchor_store(
     directory = EvidenceDirectory(anchors, system)
     key_files = KeyFiles(default_keys() if keys is None else keys, system)
     with directory.locked():
-        signed = await anyio.to_thread.run_sync(SignedLog, directory, key_files, sinks, clock)
+        if recover_from is not None:
+            await anyio.to_thread.run_sync(recover_anchors, directory, key_files, EvidenceDirectory(recover_from))
+        signed = await anyio.to_thread.run_sync(SignedLog, directory, key_files, sinks, clock, signer)
         log = await anyio.to_thread.run_sync(signed.resume)
         await anyio.to_thread.run_sync(signed.cosign, log)
         await anyio.to_thread.run_sync(signed.publish, log)

@@ -20,7 +20,7 @@ import msgspec
 from ..stores.file.system import System
 from .anchor_files import EvidenceDirectory
 from .errors import AnchoringStopped, InvalidEvidence
-from .keys import KeyType, PrivateKey, VerifierKey, parse_vkey
+from .keys import KeyType, PrivateKey, VerifierKey, check_key_name, parse_public_pem, parse_vkey
 from .strict import HASH_BYTES, encode_base64, parse_base64, parse_decimal, parse_text, split_lines
 
 KEY_FILE_BYTES_MAX: Final = 16 * 1024
@@ -52,32 +52,41 @@ def default_keys() -> Path:
     return config / "sessionlog" / "keys"
 
 
-def make_keys(keys: str | os.PathLike[str], origin: str) -> VerifierKey:
+def make_keys(keys: str | os.PathLike[str], origin: str, *, public_key: bytes | None = None) -> VerifierKey:
     """Make the key of a new anchor log in the directory ``keys``, and return its public half.
 
     Args:
         keys: The directory; made 0700 if it is missing. Never one inside the store.
         origin: The log's name for ever, like a URL without its scheme: ``example.com/agents/store``.
+        public_key: The public half, as PEM, of a key that a program keeps (:func:`parse_signer`); none is made then.
 
     Raises:
         AnchoringStopped: There is a key already.
-        InvalidEvidence: The origin cannot name a log.
+        InvalidEvidence: The origin cannot name a log, or that is no public key of Ed25519.
         StoreFailed: The files cannot be written.
     """
-    return make_key_pair(keys, origin, KeyRole.LOG)
+    return make_key_pair(keys, origin, KeyRole.LOG, public_key=public_key)
 
 
-def make_key_pair(keys: str | os.PathLike[str], name: str, role: KeyRole) -> VerifierKey:
-    """Make a key in the directory ``keys``. Raises as :func:`make_keys`."""
+def make_key_pair(
+    keys: str | os.PathLike[str], name: str, role: KeyRole, *, public_key: bytes | None = None
+) -> VerifierKey:
+    """Make a key in the directory ``keys``, or name one that is kept elsewhere. Raises as :func:`make_keys`."""
     directory = EvidenceDirectory(keys)
     private, public = f"{role}.key", f"{role}.vkey"
-    key = PrivateKey.generate(name, role.key_type)
+    pem = None
+    if public_key is None:
+        made = PrivateKey.generate(name, role.key_type)
+        key, pem = made.key, made.to_pem()
+    else:
+        key = VerifierKey(check_key_name(name), role.key_type, parse_public_pem(public_key))
     with directory.locked():
         if any(directory.read(one, KEY_FILE_BYTES_MAX) is not None for one in (private, public, _LAST)):
             raise AnchoringStopped(f"{directory.root} holds a key already: one key signs one log")
-        directory.write({private: key.to_pem()})
-        directory.write({public: f"{key.key}\n".encode()})
-    return key.key
+        if pem is not None:
+            directory.write({private: pem})
+        directory.write({public: f"{key}\n".encode()})
+    return key
 
 
 def read_vkey(keys: str | os.PathLike[str]) -> VerifierKey:

@@ -153,6 +153,22 @@ class PrivateKey:
         return self._private.sign(message)
 
 
+def parse_public_pem(pem: bytes) -> bytes:
+    """Return the Ed25519 public key in a PEM file, as OpenSSL writes it. Raises :class:`InvalidEvidence`."""
+    ed25519 = _ed25519()[0]
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - checked to be there just now
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidEvidence(f"not a public key in PEM: {error}") from error
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise InvalidEvidence("the public key is not an Ed25519 key")
+    public: bytes = key.public_bytes_raw()
+    return public
+
+
 def check_time(time_s: int) -> int:
     """Return a time in POSIX seconds if a cosignature can hold it. Raises :class:`InvalidEvidence`."""
     if not 0 <= time_s <= NUMBER_MAX:
@@ -180,5 +196,6 @@ __all__ = [
     "VerifierKey",
     "check_key_name",
     "check_time",
+    "parse_public_pem",
     "parse_vkey",
 ]

@@ -21,7 +21,7 @@ from .checkpoints import Checkpoint, OpenedCheckpoint, open_checkpoint, sign_che
 from .cosigning import add_cosignatures
 from .errors import AnchoringStopped, InvalidEvidence
 from .key_files import KeyFiles, Signed
-from .keys import PrivateKey
+from .keys import Signer
 from .merkle import EMPTY_ROOT
 from .notes import NOTE_BYTES_MAX, NoteSignature
 from .policy import POLICY_BYTES_MAX, Policy, parse_policy
@@ -44,13 +44,16 @@ class SignedLog:
         keys: KeyFiles,
         sinks: Sequence[AnySink],
         clock: Callable[[], int] = now_ms,
+        signer: Signer | None = None,
     ) -> None:
-        """Load the key. Raises :class:`InvalidEvidence`, :class:`StoreFailed`."""
+        """Load the key, unless there is another ``signer``. Raises :class:`InvalidEvidence`, :class:`StoreFailed`."""
         self._directory = directory
         self._keys = keys
         self._sinks = [one for one in sinks if not isinstance(one, WitnessClient)]
         self._clock = clock
-        self._signer: PrivateKey = keys.signer()
+        self._signer: Signer = keys.signer() if signer is None else signer
+        if self._signer.key != keys.vkey():
+            raise InvalidEvidence("the signer's key is not the one in the directory of the keys")
         self.policy: Policy = self._load_policy()
         self._witnesses = self._all_witnesses([one for one in sinks if isinstance(one, WitnessClient)])
         self.faults: dict[str, str] = {}

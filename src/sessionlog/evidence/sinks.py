@@ -21,6 +21,7 @@ from .errors import AnchoringStopped, InvalidEvidence
 from .keys import VerifierKey
 from .log_entries import AnchorEntry, parse_log_entry
 from .notes import NOTE_BYTES_MAX
+from .policy import POLICY_BYTES_MAX
 from .statements import STATEMENTS_BYTES_MAX
 from .tiles import ENTRY_TILE_BYTES_MAX, tiles_of
 from .witness_client import WitnessClient, parse_witness
@@ -89,6 +90,9 @@ class DirectorySink:
             if isinstance(parse_log_entry(entry), AnchorEntry):
                 name = statements_name(index)
                 self._put(name, directory.read(name, STATEMENTS_BYTES_MAX) or b"", STATEMENTS_BYTES_MAX)
+        policy = directory.read("policy", POLICY_BYTES_MAX)
+        if policy is not None:
+            self._put("policy", policy, POLICY_BYTES_MAX, replace=True)
         self._put(f"checkpoints/{log.size}", note, NOTE_BYTES_MAX, replace=True)
         self._directory.write({"checkpoint": note})
 
