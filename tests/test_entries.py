@@ -51,7 +51,7 @@ from sessionlog import (
     tool_result,
     user_message,
 )
-from sessionlog.entries import INTEGER_MAX, INTEGER_MIN, KINDS, NESTING_DEPTH_MAX, decode_as_encoded
+from sessionlog.entries import INTEGER_MAX, INTEGER_MIN, KINDS, NESTING_DEPTH_MAX, written_otherwise
 from strategies import entries, json_values, later_entries
 
 S = SessionId("s")
@@ -507,10 +507,19 @@ def test_what_is_written_is_as_encoded(entry: LogEntry) -> None:
     except InvalidEntry:
         return
     line = b'{"seq":7,' + data[1:]
-    found = decode_as_encoded(line, 9)
-    assert (found is None) is isinstance(entry, UnknownEntry)
-    assert found is None or encode_entry(found) == data
-    assert decode_as_encoded(line, 8) is decode_as_encoded(line, 10) is None
+    found = list(written_otherwise([line], 7, members_at=9))
+    assert found == ([7] if isinstance(entry, UnknownEntry) else [])
+    assert list(written_otherwise([line], 7, members_at=8)) == list(written_otherwise([line], 7, members_at=10)) == [7]
+
+
+def test_a_line_may_be_longer_by_each_digit_of_its_position() -> None:
+    """Wherever the lines begin, and whatever power of ten they pass."""
+    data = encode_entry(UserInput(ts=1, item=user_message("q")))
+    for first in (1, 8, 95, 999, 1000, 99_998):
+        lines = [b'{"seq":%d,' % seq + data[1:] for seq in range(first, first + 12)]
+        assert list(written_otherwise(lines, first, members_at=9)) == []
+        lines[5] = lines[5].replace(b"ts", b"tz")
+        assert list(written_otherwise(lines, first, members_at=9)) == [first + 5]
 
 
 @pytest.mark.parametrize(
@@ -534,4 +543,4 @@ def test_what_is_written_is_as_encoded(entry: LogEntry) -> None:
 )
 def test_what_is_written_otherwise_is_looked_into(data: bytes) -> None:
     """Whatever this version would not have written so takes the closer look, right or wrong."""
-    assert decode_as_encoded(data, 1) is None
+    assert list(written_otherwise([data], 1, members_at=1)) == [1]

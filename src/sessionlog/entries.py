@@ -7,7 +7,7 @@ is written. A kind that this version does not know decodes to :class:`UnknownEnt
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -222,6 +222,7 @@ _WITH_MORE_NUMBERS: Final = frozenset(
     {SessionStart, ConfigChanged, *_FREE_MEMBERS, *(struct for struct, names in _INTEGERS.items() if names != ("ts",))}
 )
 """The kinds that hold numbers beside ``ts``."""
+_LOOKED_INTO: Final = _WITH_MORE_NUMBERS | {_CacheLocked}
 
 
 class _KindOnly(msgspec.Struct):
@@ -272,31 +273,50 @@ def wrap_event(encoded: bytes, *, ts: int) -> bytes:
     return b'{"kind":"agent_event","ts":%d,"event":%b}' % (ts, encoded)
 
 
-def decode_as_encoded(line: bytes, members_at: int) -> KnownEntry | None:
-    """Return the entry of a record ``line`` whose members, from byte ``members_at`` on, are its encoding.
+def written_otherwise(lines: Iterable[bytes], seq: int, *, members_at: int) -> Iterator[int]:
+    """Yield the positions of the records among ``lines`` that are not, to the byte, what :func:`encode_entry` writes.
 
-    It is then an entry that :func:`encode_entry` lets through, written as that writes it: compact, no member twice or
-    unknown, numbers and nesting within the limits. ``None`` where a closer look is needed, which may find nothing
-    wrong. What stands before ``members_at`` is not compared.
+    Any other record holds an entry that it lets through, written as it writes it: compact, no member twice or unknown,
+    numbers and nesting within the limits, and no second ``session_start``. The envelope is not compared. The positions
+    that are yielded need a closer look, which may find nothing wrong.
+
+    Args:
+        lines: Lines of consecutive records, without LF.
+        seq: The position of the first of them.
+        members_at: The byte at which a record's own members begin if its position has one digit.
     """
-    try:
-        entry: KnownEntry | _CacheLocked = _decode_known(line)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(entry, _CacheLocked):
-        return None
+    decode, encode = _decode_known, _encode  # the loop that every audited byte goes through: written for speed
+    digits = len(str(seq))
+    members_at += digits - 1
+    more_digits_at = 10**digits
+    for at, line in enumerate(lines, seq):
+        if at == more_digits_at:
+            members_at += 1
+            more_digits_at *= 10
+        try:
+            entry: KnownEntry | _CacheLocked = decode(line)
+        except (ValueError, RecursionError):
+            yield at
+            continue
+        data = encode(entry)
+        if (
+            len(line) != members_at + len(data) - 1
+            or not line.endswith(data[1:])
+            or not INTEGER_MIN <= entry.ts <= INTEGER_MAX
+            or (type(entry) in _LOOKED_INTO and not _is_in_place(entry, data, at))
+        ):
+            yield at
+
+
+def _is_in_place(entry: "KnownEntry | _CacheLocked", data: bytes, seq: int) -> bool:
+    """Tell whether an entry of a kind that its encoding does not tell all of is right where it stands."""
     struct = type(entry)
-    data = _encode(entry)
-    if len(line) != members_at + len(data) - 1 or not line.endswith(data[1:]):
-        return None
-    if not INTEGER_MIN <= entry.ts <= INTEGER_MAX:
-        return None
-    if struct in _WITH_MORE_NUMBERS:
-        free = _FREE_MEMBERS.get(struct)
-        if free is None:
-            return entry if is_within_limits(entry, b"", depth=1) else None
-        return entry if is_within_limits(getattr(entry, free), data, depth=2) else None
-    return entry
+    if struct is _CacheLocked or (struct is SessionStart and seq):
+        return False
+    free = _FREE_MEMBERS.get(struct)
+    if free is None:
+        return is_within_limits(entry, b"", depth=1)
+    return is_within_limits(getattr(entry, free), data, depth=2)
 
 
 def _check_free(value: object, name: str, data: bytes) -> None:

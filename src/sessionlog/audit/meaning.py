@@ -4,8 +4,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Final, TypeAlias
 
 import msgspec
@@ -15,9 +16,8 @@ from ..entries import (
     INTEGER_MAX,
     INTEGER_MIN,
     NESTING_DEPTH_MAX,
-    SessionStart,
-    decode_as_encoded,
     is_deeper,
+    written_otherwise,
 )
 from ..errors import CorruptLog, Damage
 from ..record import HashedEntry, parse_record
@@ -28,9 +28,9 @@ _TOO_DEEP: Final[Fault] = (Damage.LIMIT, f"nested more than {NESTING_DEPTH_MAX} 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER_CHARS_MAX: Final = 20
 """No integer within 64 bits is written with more characters, sign included."""
-_FIRST_SEQ_AT: Final = len('{"hash":"","prev_hash":null,"seq":') + 64
-_SEQ_AT: Final = len('{"hash":"","prev_hash":"","seq":') + 2 * 64
-"""Where the digits of ``seq`` begin; a comma follows them."""
+_FIRST_MEMBERS_AT: Final = len('{"hash":"","prev_hash":null,"seq":0,') + 64
+_MEMBERS_AT: Final = len('{"hash":"","prev_hash":"","seq":1,') + 2 * 64
+"""Where a record's own members begin, its position having one digit."""
 
 
 class Meaning:
@@ -39,18 +39,20 @@ class Meaning:
     def __init__(self) -> None:
         self._noted: list[Fault] = []
 
-    def faults(self, lines: Iterable[bytes], seq: int) -> Iterator[tuple[int, Fault]]:
+    def faults(self, lines: Sequence[bytes], seq: int) -> Iterator[tuple[int, Fault]]:
         """Yield the position of each record with a fault, and that. A scanner has checked the ``lines``, from ``seq``.
 
         A record that is written as this version writes it is right, and nearly every record is; what other writers
         wrote, and every fault, takes the closer look.
         """
-        for at, line in enumerate(lines, seq):
-            entry = decode_as_encoded(line, _SEQ_AT + len(str(at)) + 1 if at else _FIRST_SEQ_AT + 2)
-            if entry is None or (at and type(entry) is SessionStart):
-                fault = self.fault(parse_record(line))
-                if fault is not None:
-                    yield at, fault
+        first, rest = (lines[:1], lines[1:]) if seq == 0 else ((), lines)
+        for at in chain(
+            written_otherwise(first, seq, members_at=_FIRST_MEMBERS_AT),
+            written_otherwise(rest, seq + len(first), members_at=_MEMBERS_AT),
+        ):
+            fault = self.fault(parse_record(lines[at - seq]))
+            if fault is not None:
+                yield at, fault
 
     def fault(self, record: HashedEntry) -> Fault | None:
         """Return what is wrong with ``record``, and how to say it; ``None``: nothing. The closer look."""
