@@ -1,10 +1,12 @@
 """Checking many sessions in chunks, in threads and in processes: the same reports as one after the other."""
 
+import os
+import signal
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import anyio.to_process
 import pytest
 
 from sessionlog import (
@@ -13,6 +15,8 @@ from sessionlog import (
     MemoryStore,
     Report,
     SessionStartState,
+    Store,
+    WorkerDied,
     assistant_message,
     audit_store,
     create_session_with_id,
@@ -22,6 +26,7 @@ from sessionlog import (
 )
 from sessionlog.audit import checks, chunks, planning
 from sessionlog.audit.planning import Named, Planned, families
+from sessionlog.workers import Workers
 
 pytestmark = pytest.mark.anyio
 
@@ -91,14 +96,14 @@ async def test_processes_are_started_if_there_is_enough_to_do(
 ) -> None:
     """What one process has checked before others have started stays there."""
     started = 0
-    run_sync = anyio.to_process.run_sync
+    run_there = Workers.run
 
     async def counted(*arguments: Any, **options: Any) -> Any:
         nonlocal started
         started += 1
-        return await run_sync(*arguments, **options)
+        return await run_there(*arguments, **options)
 
-    monkeypatch.setattr(anyio.to_process, "run_sync", counted)
+    monkeypatch.setattr(Workers, "run", counted)
     monkeypatch.setattr(checks, "MANY_SESSIONS", 0)
     monkeypatch.setattr(checks, "CHUNK_SESSIONS", 5)
     monkeypatch.setattr(chunks, "WORTH_PROCESSES_S", worth_s)
@@ -127,3 +132,20 @@ def test_no_family_is_parted() -> None:
                 assert source in part
                 assert part.index(source) < part.index(made)
     assert len(parts) > 3
+
+
+async def killed_in_a_worker(_store: Store, _session_ids: Sequence[str]) -> None:
+    """Be killed; the first chunk is checked here."""
+    if os.getsid(0) == os.getpid():  # a worker leads a session of its own
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def test_a_killed_process_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an error of ours, not in a group, and not as a result that is missing."""
+    monkeypatch.setattr(chunks, "WORTH_PROCESSES_S", -1)
+    async with FileStore(root) as store:
+        directory = chunks.directory_of(store)
+    assert directory is not None
+    async with aclosing(chunks.in_chunks(killed_in_a_worker, directory, [["s01"]] * 3, jobs=2)) as results:
+        with pytest.raises(WorkerDied, match="SIGKILL killed it"):
+            assert [one async for one in results] == []

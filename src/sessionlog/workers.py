@@ -20,14 +20,15 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.abc
 import anyio.to_thread
+from anyio.abc import TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .errors import WorkerDied
@@ -37,18 +38,22 @@ T = TypeVar("T")
 Tell: TypeAlias = Callable[[Any], None]
 
 GRACE_S: Final = 5.0
-"""A worker that is to end is killed after so long."""
+"""A worker that is to end is killed after so long, by default."""
 _GONE: Final = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
 _SIZE: Final = struct.Struct("<Q")
 """A frame is the size of what follows, then a pickled pair."""
 
 
 class Workers:
-    """Up to ``count`` processes, which are started as they are needed and end with the block (``async with``)."""
+    """Up to ``count`` processes, which are started as they are needed and end with the block (``async with``).
 
-    def __init__(self, count: int) -> None:
+    A call that is cancelled has ``grace_s`` seconds to end by itself: none for calls that only read.
+    """
+
+    def __init__(self, count: int, *, grace_s: float = GRACE_S) -> None:
         """Start nothing yet."""
         self._free = anyio.Semaphore(count)
+        self._grace_s = grace_s
         self._idle: list[_Worker] = []
         self._all: list[_Worker] = []
 
@@ -86,7 +91,7 @@ class Workers:
     async def _start(self) -> "_Worker":
         with anyio.CancelScope(shield=True):  # a process that a cancelled task started would have no owner
             try:
-                worker = _Worker(await _start_process())
+                worker = _Worker(await _start_process(), self._grace_s)
             except OSError as error:
                 raise WorkerDied(f"it cannot be started: {error}", started=False) from error
             self._all.append(worker)
@@ -94,11 +99,26 @@ class Workers:
         return worker
 
 
+@asynccontextmanager
+async def together() -> AsyncIterator[TaskGroup]:
+    """Run tasks as a task group does, but raise the first failure as it is, not in a group."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0]  # noqa: B904 - it has a cause of its own
+
+
+def ignore(_told: object) -> None:
+    """Take in what a call tells that has nothing to tell."""
+
+
 class _Worker:
-    def __init__(self, process: anyio.abc.Process) -> None:
+    def __init__(self, process: anyio.abc.Process, grace_s: float) -> None:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
         self._process = process
+        self._grace_s = grace_s
         self._stdin = process.stdin
         self._frames = BufferedByteReceiveStream(process.stdout)
 
@@ -134,7 +154,7 @@ class _Worker:
             await self._close_stdin()
             with suppress(*_GONE):
                 await self._frames.aclose()
-            with anyio.move_on_after(GRACE_S):
+            with anyio.move_on_after(self._grace_s):
                 await self._process.wait()
             if self._process.returncode is None:
                 self._process.kill()

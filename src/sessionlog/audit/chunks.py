@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import anyio
-import anyio.to_process
 import anyio.to_thread
 
 from ..store import Store
 from ..stores.file import Durability, FileStore
 from ..stores.file.system import InlineSystem
+from ..workers import Tell, Workers, ignore, together
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -58,35 +58,32 @@ async def in_chunks(
 
     ``check`` is a function of a module, so that another process finds it, and so are the types that it takes and
     returns. With one job it runs in a thread; so does the first chunk, and all of them if the rest would take no longer
-    than starting processes does. Raises what it raises.
+    than starting processes does. Raises what it raises, and :class:`WorkerDied`.
     """
-    limiter = anyio.CapacityLimiter(max(1, jobs))
     window, apart, start, spent_s = 1, False, 0, 0.0
-    while start < len(chunks):
-        results: dict[int, T] = {}
+    async with Workers(max(1, jobs), grace_s=0) as workers:
+        while start < len(chunks):
+            results: dict[int, T] = {}
 
-        async def run(at: int, chunk: C, apart: bool) -> None:
-            call = functools.partial(_check_chunk, check, directory, chunk)
-            if apart:
-                results[at] = await anyio.to_process.run_sync(call, cancellable=True, limiter=limiter)  # noqa: B023
-            else:
-                results[at] = await anyio.to_thread.run_sync(call)  # noqa: B023
+            async def run(at: int, chunk: C, apart: bool) -> None:
+                if apart:
+                    results[at] = await workers.run(_check_apart, ignore, check, directory, chunk)  # noqa: B023
+                else:
+                    call = functools.partial(anyio.run, _check_apart, ignore, check, directory, chunk)
+                    results[at] = await anyio.to_thread.run_sync(call)  # noqa: B023
 
-        began = time.monotonic()
-        async with anyio.create_task_group() as group:
-            for at, chunk in enumerate(chunks[start : start + window]):
-                group.start_soon(run, at, chunk, apart)
-        spent_s += time.monotonic() - began
-        start += window
-        if jobs > 1 and not apart and spent_s / start * (len(chunks) - start) > WORTH_PROCESSES_S:
-            window, apart = _WINDOW * jobs, True
-        for at in sorted(results):
-            yield results[at]
+            began = time.monotonic()
+            async with together() as tasks:
+                for at, chunk in enumerate(chunks[start : start + window]):
+                    tasks.start_soon(run, at, chunk, apart)
+            spent_s += time.monotonic() - began
+            start += window
+            if jobs > 1 and not apart and spent_s / start * (len(chunks) - start) > WORTH_PROCESSES_S:
+                window, apart = _WINDOW * jobs, True
+            for at in sorted(results):
+                yield results[at]
 
 
-def _check_chunk(check: Callable[[Store, C], Awaitable[T]], directory: Directory, chunk: C) -> T:
-    async def run() -> T:
-        async with directory.open() as store:
-            return await check(store, chunk)
-
-    return anyio.run(run)
+async def _check_apart(_tell: Tell, check: Callable[[Store, C], Awaitable[T]], directory: Directory, chunk: C) -> T:
+    async with directory.open() as store:
+        return await check(store, chunk)

@@ -85,15 +85,13 @@ class Catalog:
 
         Args:
             progress: Called with how many of how many changed sessions are read.
-            jobs: Up to so many processes read where there is much to read in a :class:`FileStore`. As for any program
-                that starts processes, a script that gives more than 1 has its own work below ``if __name__ ==
-                "__main__"``.
+            jobs: Up to so many processes read where there is much to read in a :class:`FileStore`.
             verify: Fold every log anew, from its start, whatever the catalog says.
 
         A log that is damaged or cannot be read keeps its row as of what stands before that, with its ``state`` and
         ``fault``; it keeps no other session out. Whoever cancels leaves what was taken in so far, each session wholly
         or up to a record. Raises :class:`StoreFailed` if the store cannot be listed, or the catalog's file cannot be
-        used.
+        used, and :class:`WorkerDied` if a process that reads was killed.
         """
         if verify:
             await self._call(Database.empty)

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
-import anyio.to_process
 import anyio.to_thread
 
 from ..audit.chunks import Directory, directory_of
 from ..store import Store
+from ..workers import Tell, Workers, ignore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,22 +37,20 @@ class Hops:
         """Return what ``work`` returns for the store and ``args``; in a thread, if the store can be opened there."""
         if self._directory is None:
             return await work(self._store, *args, **kwargs)
-        call = partial(_run, self._directory, partial(work, **kwargs), args)
+        call = partial(anyio.run, _run_apart, ignore, self._directory, partial(work, **kwargs), args)
         return await anyio.to_thread.run_sync(call)
 
-    async def run_apart(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the same from another process; ``work`` is a function of a module. Whoever cancels ends the process.
+    async def run_apart(self, workers: Workers, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the same from another process; ``work`` is a function of a module.
 
-        Only if :attr:`can_fan_out`.
+        Only if :attr:`can_fan_out`. Raises :class:`WorkerDied`.
         """
         assert self._directory is not None  # noqa: S101
-        call = partial(_run, self._directory, partial(work, **kwargs), args)
-        return await anyio.to_process.run_sync(call, cancellable=True)
+        return await workers.run(_run_apart, ignore, self._directory, partial(work, **kwargs), args)
 
 
-def _run(directory: Directory, work: Callable[..., Awaitable[T]], args: tuple[object, ...]) -> T:
-    async def run() -> T:
-        async with directory.open() as store:
-            return await work(store, *args)
-
-    return anyio.run(run)
+async def _run_apart(
+    _tell: Tell, directory: Directory, work: Callable[..., Awaitable[T]], args: tuple[object, ...]
+) -> T:
+    async with directory.open() as store:
+        return await work(store, *args)

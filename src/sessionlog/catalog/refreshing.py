@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-import anyio
 import msgspec
 
 from ..store import Store
+from ..workers import Workers, together
 from . import tables
 from .database import Database
 from .hops import Hops
@@ -81,9 +81,9 @@ class _Refresher:
         self._tell_progress()
         await self._read_some(self._hops.run)
         if jobs > 1 and self._hops.can_fan_out and len(self._left) > 1:
-            async with anyio.create_task_group() as group:
+            async with Workers(jobs, grace_s=0) as workers, together() as tasks:
                 for _ in range(jobs):
-                    group.start_soon(self._read_all, self._hops.run_apart)
+                    tasks.start_soon(self._read_all, partial(self._hops.run_apart, workers))
         else:
             await self._read_all(self._hops.run)
 

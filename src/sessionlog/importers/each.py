@@ -10,20 +10,19 @@ raises, and cancellation, ends all workers between two commits. Each worker hold
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from ..audit.chunks import Directory, directory_of
 from ..errors import HeadConflict, SessionExists, SessionLocked, WorkerDied
 from ..store import Store
-from ..workers import Tell, Workers
+from ..workers import Tell, Workers, ignore, together
 from .deleted import Deleted
 from .grouping import UNKNOWN, groups_of, keys_of
 from .paths import find_transcripts
@@ -181,7 +180,7 @@ class _Apart:
             groups = groups_of(await self._keys(workers, formats))
             self._queue.extend(batches_of(groups, self._sizes, count))
             self._working = count
-            async with _together() as tasks:
+            async with together() as tasks:
                 for _ in range(count):
                     tasks.start_soon(self._work, workers)
                 for at in range(len(self._files)):
@@ -194,9 +193,9 @@ class _Apart:
         async def look(start: int) -> None:
             paths = [str(path) for path in self._files[start : start + LOOKED_AT_FILES]]
             with suppress(WorkerDied):
-                keys[start : start + len(paths)] = await workers.run(_keys_of_each, _ignore, paths, formats)
+                keys[start : start + len(paths)] = await workers.run(_keys_of_each, ignore, paths, formats)
 
-        async with _together() as tasks:
+        async with together() as tasks:
             for start in range(0, len(self._files), LOOKED_AT_FILES):
                 tasks.start_soon(look, start)
         return keys
@@ -252,16 +251,6 @@ class _Apart:
         self._news = anyio.Event()
 
 
-@asynccontextmanager
-async def _together() -> AsyncIterator[TaskGroup]:
-    """Run tasks as a task group does, but raise the first failure as it is."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            yield tasks
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0]  # noqa: B904 - it has a cause of its own
-
-
 async def _outcome(
     import_one: ImportOne, store: Store, path: Path, progress: Callable[[int], None] | None, deleted: Deleted
 ) -> _Outcome:
@@ -301,7 +290,3 @@ async def _import_all(
                 tell(await _outcome(import_one, store, path, tell, deleted))
             except (HeadConflict, SessionExists, SessionLocked):
                 tell(None)
-
-
-def _ignore(_told: object) -> None:
-    """Take in nothing: there is nothing to be told."""
