@@ -283,7 +283,7 @@ class _Audit:
             try:
                 await self._compare_one(session_id, statement, replay.roots[session_id])
             except SessionNotFound:
-                reason = f"its log is gone, {statement.records} records were anchored, and no receipt is anchored"
+                reason = f"its log is gone, {statement.records} records were anchored, and no receipt is anchored yet"
                 self.find(AnchorFault.REMOVED, reason, session_id)
             except CorruptLog as error:
                 self.find(AnchorFault.DAMAGED, str(error), session_id)
