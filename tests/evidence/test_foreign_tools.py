@@ -1,28 +1,37 @@
-"""Programs that are not ours read what is made here: Go's sumdb, OpenSSL, b3sum, the PyPI package aics-tlog.
+"""Programs that are not ours read what is made here: Go, OpenSSL, b3sum, the PyPI packages aics-tlog, aics-witness.
 
 A program that is not installed is named as skipped. ``SESSIONLOG_GO_MOD`` is the source tree of golang.org/x/mod if it
-is not where Debian's golang-golang-x-mod-dev puts it; ``SESSIONLOG_AICS_PYTHON`` is a Python that has aics-tlog.
+is not where Debian's golang-golang-x-mod-dev puts it; ``SESSIONLOG_AICS_PYTHON`` is a Python that has those.
 """
 
 import base64
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
-from evidence_vectors import CHECKPOINT, COSIGNED, LOG, ORIGIN, WITNESS
+from evidence_vectors import CHECKPOINT, COSIGNED, LOG, ORIGIN, TREE, WITNESS
+from keeper import Keeper
 
 from sessionlog.evidence import (
+    AnchoringStopped,
     Checkpoint,
+    CheckpointWitness,
     Note,
     PrivateKey,
     Tree,
+    WitnessServer,
     consistency_proof,
     cosign,
     encode_entry_tile,
     inclusion_proof,
     leaf_hash,
+    make_witness,
+    open_checkpoint,
+    parse_policy,
+    read_vkey,
     sign,
     sign_checkpoint,
     tiles_of,
@@ -214,3 +223,83 @@ def test_aics_tlog_accepts_checkpoints_proofs_and_tiles(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "accepted 600\n", "")
+
+
+AICS_WITNESS = """
+import sys, threading
+from pathlib import Path
+import aics_tlog as tlog
+from aics_witness import LogConfig, Witness, WitnessStore, load_or_create_key, make_server
+
+folder, vkey = Path(sys.argv[1]), tlog.parse_vkey(sys.argv[2])
+key, _, _ = load_or_create_key(folder / "key", environ={})
+witness = Witness("example.com/aics", key, WitnessStore(folder / "state", create=True), [LogConfig(vkey.name, (vkey,))])
+server = make_server(witness)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(witness.vkey_text, server.url, flush=True)
+sys.stdin.read()
+server.shutdown()
+"""
+
+
+def test_aics_witness_cosigns_what_is_anchored(tmp_path: Path) -> None:
+    """Another witness over HTTP: it cosigns, stays in step, and stops a log that was rolled back."""
+    python = os.environ.get("SESSIONLOG_AICS_PYTHON")
+    if python is None:
+        pytest.skip("no aics-witness: set SESSIONLOG_AICS_PYTHON to a Python 3.12 that has it")
+    keeper = Keeper(tmp_path / "keeper")
+    keeper.write("one", "a")
+    command = [python, "-c", AICS_WITNESS, str(tmp_path), str(read_vkey(keeper.keys))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as witness:
+        assert witness.stdout is not None
+        vkey, url = witness.stdout.readline().split()
+        keeper.anchors.mkdir()
+        policy = f"log {read_vkey(keeper.keys)}\nwitness w {vkey} {url}\nquorum w\n".encode()
+        (keeper.anchors / "policy").write_bytes(policy)
+        assert not keeper.anchor().pending
+        restore = keeper.keep("anchors", "keys", "store")
+        keeper.write("one", "b")
+        done = keeper.anchor()
+        assert (done.size, done.pending, done.unsent) == (2, False, None)
+        assert parse_policy(policy).check(keeper.checkpoint()).checkpoint.size == 2
+        restore()
+        keeper.write("one", "another")
+        with pytest.raises(AnchoringStopped, match="has cosigned 2 entries"):
+            keeper.anchor()
+        witness.communicate("")
+
+
+AICS_CLIENT = """
+import base64, sys
+from pathlib import Path
+from aics_witness import submit_checkpoint
+
+url, vkey, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+proofs = {(0, 3): [], (3, 7): [base64.b64decode(one) for one in sys.argv[4].split()]}
+for size in (3, 7):
+    note = (folder / str(size)).read_bytes()
+    print(submit_checkpoint(url, note, lambda old, new: proofs[old, new], witness_vkey=vkey), end="")
+"""
+
+
+def test_aics_witness_accepts_our_witness(tmp_path: Path) -> None:
+    """Another client asks our server, and verifies what it answers."""
+    python = os.environ.get("SESSIONLOG_AICS_PYTHON")
+    if python is None:
+        pytest.skip("no aics-witness: set SESSIONLOG_AICS_PYTHON to a Python 3.12 that has it")
+    vkey = make_witness(tmp_path / "witness", "example.com/witness")
+    (tmp_path / "witness" / "logs").write_text(f"{LOG.key}\n")
+    for size in (3, 7):
+        (tmp_path / str(size)).write_bytes(sign_checkpoint(Checkpoint(ORIGIN, size, TREE.root(size)), LOG))
+    with WitnessServer(CheckpointWitness(tmp_path / "witness")) as server:
+        thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01))
+        thread.start()
+        proof = _words(consistency_proof(3, 7, TREE.node))
+        command = [python, "-c", AICS_CLIENT, server.url, str(vkey), str(tmp_path), proof]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        server.shutdown()
+        thread.join()
+    assert (result.returncode, result.stderr) == (0, "")
+    note = (tmp_path / "7").read_bytes() + result.stdout.splitlines(keepends=True)[-1].encode()
+    cosigned = open_checkpoint(note, [LOG.key], [vkey])
+    assert [one.key for one in cosigned.cosignatures] == [vkey]
