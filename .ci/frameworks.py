@@ -41,6 +41,7 @@ class Framework(NamedTuple):
 
 
 FRAMEWORKS = {
+    "claude_agent_sdk": Framework("claude-agent-sdk", ("claude-agent-sdk==0.2.187",), "claude-agent-sdk==0.2.187"),
     "eventsourcing": Framework("eventsourcing", ("eventsourcing[crypto]==9.5.6",)),
     "langgraph": Framework(
         "langgraph",

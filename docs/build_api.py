@@ -43,6 +43,7 @@ MODULES = (
     "sessionlog.importers.codex",
     "sessionlog.importers.pi",
     "sessionlog.readings",
+    "sessionlog.adapters.claude_agent_sdk",
     "sessionlog.adapters.eventsourcing",
     "sessionlog.adapters.langgraph",
     "sessionlog.adapters.openai_agents",

@@ -25,6 +25,7 @@ from sessionlog.cli.summary import user_words
 from sessionlog.queries import Tally
 from sessionlog.queries.texts import Texts
 from sessionlog.readings import as_read
+from sessionlog.readings.claude_agent_sdk import items_of as claude_items
 from sessionlog.readings.langgraph import items_of as langgraph_items
 from sessionlog.readings.openai_agents import items_of as openai_items
 from sessionlog.session.start import start_entry
@@ -152,3 +153,35 @@ def test_queries_see_the_conversation() -> None:
 def test_a_list_shows_what_was_said_first() -> None:
     """What people know a session by is the first thing that the user said, in a framework's record, too."""
     assert user_words(Extension(ts=5, domain="openai_agents", payload=added(*TURN))) == "How warm is it?"
+
+
+def test_transcripts_of_the_claude_agent_sdk() -> None:
+    """What a person, a model and tools said reads as that; a message that the program put in is no person's."""
+    thought = {"type": "thinking", "thinking": "I need the tool.", "signature": "s"}
+    call = {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Oslo"}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "21"}], "is_error": True}
+    refused = {"type": "user", "message": {"content": "half \ud800 a pair"}}
+    entries = [
+        {"type": "summary", "summary": "not said"},
+        {"type": "user", "message": {"content": "How warm is it?"}},
+        {"type": "user", "isMeta": True, "message": {"content": "a caveat"}},
+        {"type": "assistant", "message": {"id": "m1", "content": [thought, call]}},
+        {"type": "user", "message": {"content": [result]}},
+        {"type": "assistant", "message": {"id": "m2", "content": [{"type": "text", "text": "21 degrees."}]}},
+        {"json": json.dumps(refused)},
+    ]
+    assert claude_items({"op": "append", "entries": entries}) == [
+        user_message("How warm is it?"),
+        Message("system", [TextPart("a caveat")]),
+        Reasoning("I need the tool.", id="m1"),
+        ToolCall("c1", "weather", '{"city": "Oslo"}', "m1"),
+        ToolResult("c1", "21", is_error=True),
+        Message("assistant", [TextPart("21 degrees.")], "m2"),
+        user_message("half ? a pair"),
+    ]
+    for shape in (
+        None,
+        {"op": "append", "entries": [None, {}, {"json": "{"}, {"type": "user", "message": 1}]},
+        {"op": "?"},
+    ):
+        assert claude_items(shape) == []

@@ -19,11 +19,13 @@ from sessionlog import (
     FileStore,
     InvalidEntry,
     MemoryStore,
+    SessionId,
     SessionStartState,
     UnknownStore,
     blocking,
     create_session_with_id,
     fork_at,
+    open_session,
 )
 from sessionlog.adapters import core
 from sessionlog.adapters.core import ForeignLog, Logs, keepable, restored, session_id_of
@@ -276,3 +278,56 @@ def test_nan_comes_back_as_nan_and_plain_values_are_kept_as_they_are() -> None:
 def test_what_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises(InvalidEntry):
         keepable(value)
+
+
+def shelf_id(key: str) -> SessionId:
+    shelf, _, book = key.partition("/")
+    return SessionId(f"{shelf}-{session_id_of(book)}")
+
+
+@pytest.mark.anyio
+async def test_keys_of_several_parts_are_listed_by_how_their_ids_begin() -> None:
+    """A domain may name its logs itself; only those whose ids begin as asked are looked at."""
+    logs = Logs(items, store=MemoryStore(), id_of=shelf_id)
+    for key in ("a/one", "a/two words", "b/one"):
+        await logs.change(key, added(key))
+    assert sorted(await logs.keys("a-")) == ["a/one", "a/two words"]
+    assert len(await logs.keys()) == 3
+    assert await logs.view("a/two words", list) == ["a/two words"]
+    await logs.delete("a/one")
+    assert await logs.keys("a-") == ["a/two words"]
+
+
+@pytest.mark.anyio
+async def test_a_replay_folds_anew_and_the_last_record_is_read_alone() -> None:
+    """Both are of this domain alone, give payloads that the caller may change, and are empty where there is no log."""
+    store = MemoryStore()
+    logs = Logs(items, store=store)
+
+    def collect(found: list[Any], record: DomainRecord) -> list[Any]:
+        return [*found, record.payload]
+
+    assert await logs.replay("k", list[Any], collect) == []
+    assert await logs.last("k") is None
+    await logs.change("k", added([1]))
+    await logs.change("k", added([2]))
+    for _ in range(2):
+        found = await logs.replay("k", list[Any], collect)
+        last = await logs.last("k")
+        assert last is not None
+        assert found == [{"op": "add", "item": [1]}, {"op": "add", "item": [2]}]
+        assert last.payload == found[1]
+        found[1]["item"].append(3)
+        last.payload["item"].append(3)
+
+    async def append_of_others() -> None:
+        await (await open_session(store, "k")).save_extension("another", {})
+        await create_session_with_id(store, "foreign", SessionStartState())
+
+    await blocking.arun(append_of_others)
+    last = await logs.last("k")
+    assert last is not None
+    assert last.payload == {"op": "add", "item": [2]}
+    for call in (logs.replay("foreign", list[Any], collect), logs.last("foreign")):
+        with pytest.raises(ForeignLog):
+            await call

@@ -1,9 +1,5 @@
 """The tests that the OpenAI Agents SDK has for its SQLite session, run over ours."""
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -58,20 +54,6 @@ DESELECTED = {
 
 def test_the_sqlite_sessions_tests_pass(tmp_path: Path) -> None:
     """What the SDK checks of its SQLite session holds for ours, but for the tests that look into SQLite."""
-    (tmp_path / "in_place_of_sqlite.py").write_text(PLUGIN)
-    deselect = [f"--deselect={SUITE[0]}::{test}" for test in DESELECTED]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "in_place_of_sqlite", *SUITE, *deselect],
-        cwd=suites.source(),
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    counts = {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", done.stdout.rstrip().splitlines()[-1])}
-    suites.report(
-        "openai_agents", "tests/memory: session and session_limit", passed=counts["passed"], deselected=DESELECTED
-    )
-    assert (counts["passed"], counts["deselected"]) == (54, len(DESELECTED))
+    counts = suites.run(SUITE, PLUGIN, tmp_path, deselected=[f"{SUITE[0]}::{test}" for test in DESELECTED])
+    suites.report("openai_agents", "tests/memory: session and session_limit", passed=counts[0], deselected=DESELECTED)
+    assert counts == (54, len(DESELECTED))

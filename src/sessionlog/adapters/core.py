@@ -38,9 +38,10 @@ that a later record changes (a copy of a list, not the list). Any number of obje
 directory: what is appended was decided for the very state that it meets. A log that was deleted or made anew is
 noticed. Cancelled or interrupted, a call ends when it is known whether its records are in.
 
-**Ids and keys.** A key that can name a session names its log; any other is hashed. The log's first record carries the
-labels ``framework`` (the domain) and ``key``, so :meth:`Logs.keys` lists what there is. A log without that label is not
-the framework's: every call on it raises :class:`ForeignLog`, for to delete it would delete another's records.
+**Ids and keys.** A key that can name a session names its log; any other is hashed, unless ``id_of`` says otherwise: for
+keys of several parts, ids that begin alike let :meth:`Logs.keys` list those of one part. The log's first record carries
+the labels ``framework`` (the domain) and ``key``, so :meth:`Logs.keys` lists what there is. A log without that label is
+not the framework's: every call on it raises :class:`ForeignLog`, for to delete it would delete another's records.
 """
 
 import hashlib
@@ -57,7 +58,7 @@ from ..entries import SessionStart
 from ..errors import HeadConflict, SessionContended, SessionLogError, SessionNotFound
 from ..ids import SessionId, is_session_id
 from ..record import HashedEntry
-from ..session import Domain, DomainLog, SessionStartState, delete
+from ..session import Domain, DomainLog, DomainRecord, SessionStartState, delete
 from ..store import Store
 from ..stores.file import FileStore
 from ..stores.opening import open_store
@@ -98,6 +99,7 @@ class Logs(Generic[StateT]):
         root: str | os.PathLike[str] | None = None,
         *,
         store: Store | BlockingStore | None = None,
+        id_of: Callable[[str], SessionId] | None = None,
     ) -> None:
         """Work on the logs of ``domain`` in a directory or a store; nothing is touched before the first call.
 
@@ -109,6 +111,7 @@ class Logs(Generic[StateT]):
                 whole process.
             store: A store instead. One that runs on another event loop already raises :class:`WrongEventLoop`; one of
                 :mod:`sessionlog.blocking` can be shared with the program.
+            id_of: Which log keeps a key; :func:`session_id_of` by default. One for each domain.
 
         Raises:
             TypeError: Neither or both of ``root`` and ``store`` are given.
@@ -119,7 +122,8 @@ class Logs(Generic[StateT]):
         self._domain = domain
         self._where = "" if root is None else _place(root)
         given = store.asynchronous if isinstance(store, BlockingStore) else store
-        self._of_store = None if given is None else _Folds(given, domain)
+        self._id_of = session_id_of if id_of is None else id_of
+        self._of_store = None if given is None else _Folds(given, domain, self._id_of)
 
     async def view(self, key: str, look: Callable[[StateT], ResultT]) -> ResultT:
         """Return what ``look`` finds in the state at the head; the state before the first record if there is no log.
@@ -144,20 +148,41 @@ class Logs(Generic[StateT]):
         """
         await arun(self._folds.delete, key, reason)
 
-    async def keys(self) -> list[str]:
-        """Return the keys that have a log, last activity first. Of each log, the first record is read, once."""
-        return await arun(self._folds.keys)
+    async def keys(self, id_prefix: str = "") -> list[str]:
+        """Return the keys that have a log, last activity first. Of each log, the first record is read, once.
+
+        Args:
+            id_prefix: How the ids of the logs begin; other logs are not looked at.
+        """
+        return await arun(self._folds.keys, id_prefix)
+
+    async def replay(
+        self, key: str, begin: Callable[[], ResultT], apply: Callable[[ResultT, DomainRecord], ResultT]
+    ) -> ResultT:
+        """Fold the key's log anew, by another fold that is not kept: for content that no state should hold in memory.
+
+        The payloads belong to the caller. Returns ``begin()`` if there is no log. Raises as :meth:`view`.
+        """
+        return await arun(self._folds.replay, key, begin, apply)
+
+    async def last(self, key: str) -> DomainRecord | None:
+        """Return the last record of the domain, at the cost of reading one record if nothing else was appended since.
+
+        Raises as :meth:`view`.
+        """
+        return await arun(self._folds.last, key)
 
     @property
     def _folds(self) -> "_Folds[StateT]":
-        return _shared(self._where, self._domain) if self._of_store is None else self._of_store
+        return _shared(self._where, self._domain, self._id_of) if self._of_store is None else self._of_store
 
 
 class _Folds(Generic[StateT]):
     """The logs that are kept folded; on the portal's event loop."""
 
-    def __init__(self, store: Store, domain: Domain[StateT]) -> None:
+    def __init__(self, store: Store, domain: Domain[StateT], id_of: Callable[[str], SessionId]) -> None:
         self._store = store
+        self._id_of = id_of
         self._domain = _OwnDomain(domain.name, domain.begin, domain.apply, domain.opening)
         self._logs: OrderedDict[str, DomainLog[StateT]] = OrderedDict()
         self._keys: OrderedDict[str, str | None] = OrderedDict()
@@ -189,20 +214,43 @@ class _Folds(Generic[StateT]):
             return
         raise SessionContended(log.session_id, attempts=DELETE_ATTEMPTS_MAX)
 
-    async def keys(self) -> list[str]:
+    async def keys(self, id_prefix: str) -> list[str]:
         found: list[str] = []
         for session_id in await self._store.list_sessions():
-            key = await self._key_of(session_id)
+            key = await self._key_of(session_id) if session_id.startswith(id_prefix) else None
             if key is not None:
                 found.append(key)
         return found
+
+    async def replay(
+        self, key: str, begin: Callable[[], ResultT], apply: Callable[[ResultT, DomainRecord], ResultT]
+    ) -> ResultT:
+        domain = _OwnDomain(self._domain.name, begin, apply)
+        state = begin()
+        try:
+            async with aclosing(self._store.read(self._id_of(key))) as records:
+                async for record in records:
+                    state = domain.fold(state, _decoded_anew(record))
+        except SessionNotFound:
+            return begin()
+        return state
+
+    async def last(self, key: str) -> DomainRecord | None:
+        try:
+            records = await self._store.read_tail(self._id_of(key), 1)
+        except SessionNotFound:
+            return None
+        found: DomainRecord | None = None
+        for record in records:
+            found = Domain(self._domain.name, _no_record, _newer).fold(None, _decoded_anew(record))
+        return await self.replay(key, _no_record, _newer) if found is None else found
 
     def _log(self, key: str) -> DomainLog[StateT]:
         log = self._logs.get(key)
         if log is None:
             labels = {FRAMEWORK_LABEL: self._domain.name, KEY_LABEL: key}
             start = SessionStartState(labels=labels)
-            log = self._logs[key] = DomainLog(self._store, session_id_of(key), self._domain, start=start)
+            log = self._logs[key] = DomainLog(self._store, self._id_of(key), self._domain, start=start)
             while len(self._logs) > FOLDS_MAX:
                 self._logs.popitem(last=False)
         self._logs.move_to_end(key)
@@ -219,7 +267,7 @@ class _Folds(Generic[StateT]):
                     if _framework(record) == self._domain.name:
                         entry = record.entry
                         named = entry.labels.get(KEY_LABEL) if isinstance(entry, SessionStart) else None
-                        key = named if named is not None and session_id_of(named) == session_id else session_id
+                        key = named if named is not None and self._id_of(named) == session_id else session_id
                     break
                 else:
                     return None
@@ -240,6 +288,19 @@ class _OwnDomain(Domain[StateT]):
             entry = record.entry
             raise ForeignLog(entry.session_id if isinstance(entry, SessionStart) else "", self.name)
         return super().fold(state, record)
+
+
+def _decoded_anew(record: HashedEntry) -> HashedEntry:
+    """Return the record without what it was decoded to, which a store in memory shares with all readers."""
+    return HashedEntry(record.line, record.hash, record.prev_hash, record.seq)
+
+
+def _no_record() -> DomainRecord | None:
+    return None
+
+
+def _newer(_: DomainRecord | None, record: DomainRecord) -> DomainRecord | None:
+    return record
 
 
 def session_id_of(key: str) -> SessionId:
@@ -267,7 +328,7 @@ _folds: dict[tuple[str, str], Any] = {}
 _owner_pid = 0
 
 
-def _shared(where: str, domain: Domain[StateT]) -> _Folds[StateT]:
+def _shared(where: str, domain: Domain[StateT], id_of: Callable[[str], SessionId]) -> _Folds[StateT]:
     """Return what all objects of this process with one root share; a forked child begins anew."""
     global _owner_pid  # noqa: PLW0603 - whose the above are
     with _guard:
@@ -278,7 +339,7 @@ def _shared(where: str, domain: Domain[StateT]) -> _Folds[StateT]:
         if where not in _stores:
             _stores[where] = open_store(where)
         if (where, domain.name) not in _folds:
-            _folds[where, domain.name] = _Folds(_stores[where], domain)
+            _folds[where, domain.name] = _Folds(_stores[where], domain, id_of)
         folds: _Folds[StateT] = _folds[where, domain.name]
         return folds
 
