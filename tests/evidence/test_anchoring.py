@@ -411,3 +411,30 @@ def test_the_log_grows_over_tiles(tmp_path: Path) -> None:
         assert log.root() == Tree(map(leaf_hash, entries)).root()
         assert list(log.entries()) == entries
     assert list(log.entries(700)) == entries[700:]
+
+
+def test_partial_tiles_go_when_the_full_one_is_there(tmp_path: Path) -> None:
+    """As of the published checkpoint; the log reads as before, and a kill leaves the rest to the next run."""
+    directory = EvidenceDirectory(tmp_path)
+    log = AnchorLog(directory, 0)
+    for size in (1, 100, 255, 256, 300, 511, 513, 515):
+        log = log.grow([b"entry %d" % n for n in range(log.size, size)])
+
+    def partial() -> set[str]:
+        return {str(path.relative_to(tmp_path / "tile")) for path in tmp_path.rglob("*.p/*")}
+
+    last = {f"{level}/002.p/{width}" for level in ("0", "entries") for width in (1, 3)} | {"1/000.p/1", "1/000.p/2"}
+    second = {f"{level}/001.p/{width}" for level in ("0", "entries") for width in (44, 255)}
+    AnchorLog(directory, 511).prune()
+    assert partial() == last | second
+    system = FaultySystem(Fault(at=2, kind="unlink", action=Fail(errno.EIO)))
+    with pytest.raises(StoreFailed):
+        AnchorLog(EvidenceDirectory(tmp_path, system), 515).prune()
+    assert len(partial()) == len(last | second) - 1
+    AnchorLog(directory, 515).prune()
+    assert partial() == last
+    for size in (513, 515):
+        entries = [b"entry %d" % n for n in range(size)]
+        again = AnchorLog(directory, size)
+        assert list(again.entries()) == entries
+        assert again.root() == Tree(map(leaf_hash, entries)).root()

@@ -136,6 +136,16 @@ class EvidenceDirectory:
         except OSError as error:
             raise _failed(error, path, "cannot remove") from error
 
+    def remove_all(self, folder: str) -> None:
+        """Remove the files in a folder."""
+        path = self.path(folder)
+        try:
+            for name in self._system.list_names(path):
+                self._system.unlink(os.path.join(path, name))
+            self._system.flush_directory(path)
+        except OSError as error:
+            raise _failed(error, path, "cannot remove the files") from error
+
     @contextlib.contextmanager
     def locked(self, *, wait_s: float = 0) -> Iterator[None]:
         """Be the only one at work here while the block runs, or wait for that, ``wait_s`` seconds at most.

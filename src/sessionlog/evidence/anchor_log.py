@@ -14,6 +14,7 @@ from .tiles import (
     TILE_WIDTH,
     Tile,
     TiledNodes,
+    TileLevel,
     encode_entry_tile,
     parse_entry_tile,
     tiles_of,
@@ -101,6 +102,26 @@ class AnchorLog:
         if back.root() != frontier.root() or list(back.entries(self.size)) != list(entries):
             raise InvalidEvidence("the tiles of the anchor log do not read back as they were written")
         return back
+
+    def prune(self) -> None:
+        """Remove the partial tiles of which this log has the full one (C2SP tlog-tiles); every checkpoint needs those.
+
+        Oldest first, so a run that is killed leaves the rest to the next one. Raises :class:`StoreFailed`.
+        """
+        levels: list[tuple[TileLevel, int]] = [("entries", self.size >> TILE_HEIGHT)]
+        full = self.size >> TILE_HEIGHT
+        while full:
+            levels.append((len(levels) - 1, full))
+            full >>= TILE_HEIGHT
+        for level, count in levels:
+            folders: list[str] = []
+            for index in reversed(range(count)):
+                folder = f"{Tile(level, index).path}.p"
+                if not self._directory.names(folder):
+                    break
+                folders.append(folder)
+            for folder in reversed(folders):
+                self._directory.remove_all(folder)
 
     def _grown_tile(self, tile: Tile, grown: "AnchorLog", entries: Sequence[bytes], leaves: Sequence[bytes]) -> bytes:
         first, end = tile.index * TILE_WIDTH, tile.index * TILE_WIDTH + tile.width

@@ -125,6 +125,8 @@ async def anchor_store(
             unsent.append(str(error))
         if log.size:
             await anyio.to_thread.run_sync(run.clean_up, log.size)
+        if newest is not None:
+            await anyio.to_thread.run_sync(AnchorLog(directory, newest.checkpoint.size).prune)
     return Anchored(
         size=log.size,
         root=log.root(),
