@@ -215,6 +215,16 @@ def test_clocks_that_differ_are_told_of(keeper: Witnessed) -> None:
         assert all("differ by 24 h" in warning for warning in done.warnings)
 
 
+def test_a_cosignature_from_the_future_is_not_fresh(keeper: Witnessed) -> None:
+    """A witness whose clock is ahead would make an old checkpoint look young for ever."""
+    keeper.ahead_ms = 2 * DAY_MS
+    keeper.anchor(sinks=keeper.clients)
+    [finding] = keeper.audit(max_age_s=60).findings
+    assert (finding.fault, "in the future" in finding.reason) == ("stale", True)
+    keeper.now_ms += 2 * DAY_MS
+    assert keeper.audit(max_age_s=60).findings == []
+
+
 def test_a_witness_that_the_policy_does_not_name(keeper: Witnessed) -> None:
     """Its cosignature is worth nothing here, and the run says so."""
     folder = keeper.root / "stranger"

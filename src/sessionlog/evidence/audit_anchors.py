@@ -33,6 +33,7 @@ from .nonces import nonces, record_leaf
 from .notes import NOTE_BYTES_MAX
 from .policy import Policy
 from .session_trees import READ_FAULTS
+from .signing import CLOCK_DIFFERENCE_S_MAX
 from .statements import SessionState, SessionStatement, check_changes
 from .strict import NUMBER_MAX
 from .trie import Trie, trie_leaf
@@ -270,6 +271,8 @@ class _Audit:
         age_s = self._now_s - max(witnesses.values(), default=self._now_s)
         if self._max_age_s is not None and age_s > self._max_age_s:
             self.find(AnchorFault.STALE, f"the newest cosignature is {age_s} s old, more than {self._max_age_s}")
+        if self._max_age_s is not None and -age_s > CLOCK_DIFFERENCE_S_MAX:
+            self.find(AnchorFault.STALE, f"the newest cosignature is {-age_s} s in the future: its age is not known")
 
     async def compare(self, replay: _Replay) -> None:
         """Compare every session with what was anchored of it, and count what is not anchored."""
