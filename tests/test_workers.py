@@ -16,7 +16,6 @@ import pytest
 import sessionlog
 import worker_calls
 from sessionlog import CorruptLog, Damage, Head, HeadConflict, SessionExists, SessionLogError, StoreFailed, WorkerDied
-from sessionlog import workers as module
 from sessionlog.importers import ImportFailed, LogForked
 from sessionlog.workers import Workers
 
@@ -127,10 +126,10 @@ async def test_cancelling_a_call_cancels_it_over_there(tmp_path: Path) -> None:
     assert not is_there(pids[0])
 
 
-async def test_a_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE_S", 0.01)
+@pytest.mark.parametrize("grace_s", [0, 0.01])
+async def test_a_worker_that_does_not_end_is_killed(grace_s: float) -> None:
     pids: list[int] = []
-    async with Workers(1) as workers:
+    async with Workers(1, grace_s=grace_s) as workers:
         with anyio.CancelScope() as scope:
 
             def told(pid: int) -> None:

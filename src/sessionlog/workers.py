@@ -150,14 +150,18 @@ class _Worker:
 
     async def end(self) -> None:
         """Cancel what it does, and wait until the process is gone."""
+        await self._end(self._grace_s)
+
+    async def _end(self, grace_s: float) -> None:
         with anyio.CancelScope(shield=True):
             await self._close_stdin()
             with suppress(*_GONE):
                 await self._frames.aclose()
-            with anyio.move_on_after(self._grace_s):
+            with anyio.move_on_after(grace_s):
                 await self._process.wait()
             if self._process.returncode is None:
-                self._process.kill()
+                with suppress(ProcessLookupError):  # kill() of asyncio's would take the status of one that has ended
+                    os.kill(self._process.pid, signal.SIGKILL)
             await self._process.aclose()
 
     async def _close_stdin(self) -> None:
@@ -165,7 +169,7 @@ class _Worker:
             await self._stdin.aclose()
 
     async def _died(self, *, started: bool) -> WorkerDied:
-        await self.end()
+        await self._end(GRACE_S)  # it ends by itself: its status tells how
         return WorkerDied(_ending(self._process.returncode), started=started)
 
     async def _receive(self) -> tuple[str, Any]:
