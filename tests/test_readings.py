@@ -28,6 +28,7 @@ from sessionlog.readings import as_read
 from sessionlog.readings.claude_agent_sdk import items_of as claude_items
 from sessionlog.readings.langgraph import items_of as langgraph_items
 from sessionlog.readings.openai_agents import items_of as openai_items
+from sessionlog.readings.strands import items_of as strands_items
 from sessionlog.session.start import start_entry
 
 TURN = [
@@ -185,3 +186,20 @@ def test_transcripts_of_the_claude_agent_sdk() -> None:
         {"op": "?"},
     ):
         assert claude_items(shape) == []
+
+
+def test_sessions_of_strands_agents() -> None:
+    """A message that was added reads block by block; its later versions, and other records, give nothing."""
+    call = {"toolUse": {"toolUseId": "c1", "name": "weather", "input": {"city": "Oslo"}}}
+    thought = {"reasoningContent": {"reasoningText": {"text": "I need the tool.", "signature": "s"}}}
+    result = {"toolResult": {"toolUseId": "c1", "status": "error", "content": [{"text": "21"}, {"json": {"n": 1}}]}}
+    contents = [("user", [{"text": "How warm?"}]), ("assistant", [thought, call]), ("user", [result])]
+    payloads = [{"op": "message", "message": {"message": {"role": role, "content": said}}} for role, said in contents]
+    assert [item for payload in payloads for item in strands_items(payload)] == [
+        user_message("How warm?"),
+        Reasoning("I need the tool."),
+        ToolCall("c1", "weather", '{"city": "Oslo"}'),
+        ToolResult("c1", '21\n{"json": {"n": 1}}', is_error=True),
+    ]
+    for shape in (None, {}, {**payloads[0], "op": "update"}, {"op": "message", "message": {"json": "{"}}):
+        assert strands_items(shape) == []

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from ..entries import AssistantItems, Extension, HookInjectedItems, LogEntry, ToolResults, UserInput
 from ..items import Item, Message, Reasoning, ToolCall, ToolResult
-from . import claude_agent_sdk, langgraph, openai_agents
+from . import claude_agent_sdk, langgraph, openai_agents, strands
 
 _ITEMS_OF: Final[dict[str, Callable[[Any], list[Item]]]] = {
     "claude_agent_sdk": claude_agent_sdk.items_of,
     "langgraph": langgraph.items_of,
     "openai_agents": openai_agents.items_of,
+    "strands": strands.items_of,
 }
 """By domain: what a payload says."""
 
