@@ -22,7 +22,7 @@ from sessionlog import (
     parse_record,
     user_message,
 )
-from sessionlog.catalog.catalog import FILE_NAME
+from sessionlog.catalog.access import FILE_NAME
 
 from .conftest import Cli
 from .terminal import PROGRAM, Terminal

@@ -1,7 +1,8 @@
 """The catalog: a derived index of a store's sessions, by project, time, model, label and words."""
 
+from .access import IN_MEMORY
 from .asking import Link, Order, UsageBy, UsageRow
-from .catalog import IN_MEMORY, Catalog, SessionPage
+from .catalog import Catalog, SessionPage
 from .families import Family, families
 from .refreshing import Refreshed
 from .rows import SessionKind, SessionRow, SessionState

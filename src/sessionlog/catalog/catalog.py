@@ -10,10 +10,7 @@ show a text that no log holds, because a text that a search shows is read from t
 ``refresh(verify=True)`` folds every log anew.
 """
 
-import hashlib
-import logging
 import os
-import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -22,19 +19,17 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import anyio
-import anyio.to_thread
 import msgspec
 
-from ..errors import CorruptLog, EntryNotFound, SessionLogError, SessionNotFound, StoreFailed
+from ..errors import CorruptLog, EntryNotFound, SessionLogError, SessionNotFound
 from ..ids import Head
 from ..queries import Hit, Place, Query, SessionStats
 from ..record import HashedEntry
 from ..store import Store
-from ..stores.file import FileStore
-from ..stores.memory import MemoryStore
 from . import asking, tables
+from .access import Access, Remade
 from .asking import Link, Order, UsageBy, UsageRow
-from .database import Database, is_refusal
+from .database import Database
 from .forgetting import Changed, Indexed, words_of
 from .hops import Hops
 from .refreshing import Progress, Refreshed, refresh
@@ -43,11 +38,6 @@ from .searching import Candidate, Found, look_up, read_candidate, scan, trigrams
 from .texts import trigrams_of
 
 T = TypeVar("T")
-logger: Final = logging.getLogger("sessionlog.catalog")
-
-FILE_NAME: Final = "catalog.sqlite3"
-IN_MEMORY: Final = ":memory:"
-"""In the place of a path: no file is written, and every log is read anew."""
 _SAID: Final[frozenset[Place]] = frozenset({"user", "assistant", "tools", "system"})
 
 
@@ -70,15 +60,14 @@ class Catalog:
         ``path`` may be :data:`IN_MEMORY`.
         """
         self._store = store
-        self._path = _default_path(store) if path is None else None if path == IN_MEMORY else Path(path)
-        self._database: Database | None = None
-        self._limiter = anyio.CapacityLimiter(1)
+        self._access = Access(store, path)
+        self._call = self._access.call
         self._hops = Hops(store)
 
     @property
     def path(self) -> Path | None:
         """The file; ``None`` for one in memory."""
-        return self._path
+        return self._access.path
 
     async def refresh(self, progress: Progress | None = None, *, jobs: int = 1, verify: bool = False) -> Refreshed:
         """Take in what changed in the store, at a cost of what is new.
@@ -97,13 +86,9 @@ class Catalog:
             await self._call(Database.empty)
         try:
             done = await refresh(self._store, self._call, self._hops, jobs=jobs, progress=progress)
-        except _Remade:
+        except Remade:
             done = await refresh(self._store, self._call, self._hops, jobs=jobs, progress=progress)
-        database = self._database
-        if database is None or database.rebuilt is None:
-            return done
-        rebuilt, database.rebuilt = database.rebuilt, None
-        return msgspec.structs.replace(done, rebuilt=rebuilt)
+        return msgspec.structs.replace(done, rebuilt=self._access.take_rebuilt())
 
     async def sessions(
         self,
@@ -265,7 +250,7 @@ class Catalog:
         all of the catalog goes instead, and the next refresh reads every session. Raises :class:`StoreFailed`; what was
         not taken out yet is still there then.
         """
-        if self._path is not None and self._database is None and not self._path.exists():
+        if self._access.is_empty:
             return
         known = await self._call(partial(_known, session_ids=session_ids))
         if not known:
@@ -282,9 +267,7 @@ class Catalog:
 
     async def aclose(self) -> None:
         """Close the file."""
-        if self._database is not None:
-            database, self._database = self._database, None
-            await anyio.to_thread.run_sync(database.close, limiter=self._limiter)
+        await self._access.aclose()
 
     async def __aenter__(self) -> Self:
         """Return the catalog."""
@@ -329,53 +312,9 @@ class Catalog:
         """Run a query; on a file that turns out to be damaged, once more, when the catalog was made anew."""
         try:
             return await self._call(call)
-        except _Remade:
+        except Remade:
             await self.refresh()
             return await self._call(call)
-
-    async def _call(self, call: Callable[[Database], T]) -> T:
-        """Run ``call`` on the database, in a thread.
-
-        Raises :class:`_Remade` if the file is damaged, and was made anew.
-        """
-        return await anyio.to_thread.run_sync(self._call_blocking, call, limiter=self._limiter)
-
-    def _call_blocking(self, call: Callable[[Database], T]) -> T:
-        try:
-            database = self._open()
-            try:
-                return call(database)
-            except sqlite3.Error as error:
-                if is_refusal(error):
-                    raise
-                reason = str(error)
-            except (AttributeError, OverflowError, TypeError, ValueError) as error:
-                reason = f"its content makes no sense: {error}"
-            logger.info("%s: made anew: %s", self._path, reason)
-            database.remake(reason)
-            raise _Remade(reason, path=self._path)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreFailed(f"the catalog cannot be used: {error}", path=self._path) from error
-
-    def _open(self) -> Database:
-        """Return the database. Where the store's directory is not there yet, it is in memory."""
-        path = self._path
-        if path is not None and path.parent == getattr(self._store, "root", None) and not path.parent.exists():
-            path = None
-        if self._database is not None and self._database.path != path:
-            self._database.close()
-            self._database = None
-        if self._database is None:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._database = Database(path)
-            if self._database.rebuilt is not None:
-                logger.info("%s: made anew: %s", path, self._database.rebuilt)
-        return self._database
-
-
-class _Remade(StoreFailed):
-    """The file was damaged, and is an empty catalog now."""
 
 
 def _ids(database: Database, asked: asking.Asked) -> list[str]:
@@ -404,15 +343,3 @@ def _drop(database: Database, session_ids: Sequence[str]) -> None:
         tables.merge(connection)
     database.shrink()
     database.scrub()
-
-
-def _default_path(store: Store) -> Path | None:
-    if isinstance(store, MemoryStore):
-        return None
-    name = repr(store)
-    if isinstance(store, FileStore):
-        if os.access(store.root, os.W_OK | os.X_OK) or not store.root.exists():
-            return store.root / FILE_NAME
-        name = f"file:{store.root}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "sessionlog" / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.sqlite3"
