@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -138,9 +139,10 @@ class Counting(MemoryStore):
     read_count = 0
 
     async def read(self, session_id: str, *, after: int | Position | None = None) -> AsyncGenerator[HashedEntry, None]:
-        async for record in super().read(session_id, after=after):
-            self.read_count += 1
-            yield record
+        async with aclosing(super().read(session_id, after=after)) as records:
+            async for record in records:
+                self.read_count += 1
+                yield record
 
 
 async def test_a_refresh_reads_what_is_new() -> None:

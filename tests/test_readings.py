@@ -21,7 +21,7 @@ from sessionlog import (
     build_chain,
     user_message,
 )
-from sessionlog.cli.summary import user_words
+from sessionlog.catalog.rows import RowFold
 from sessionlog.queries import Tally
 from sessionlog.queries.texts import Texts
 from sessionlog.readings import as_read
@@ -153,7 +153,11 @@ def test_queries_see_the_conversation() -> None:
 
 def test_a_list_shows_what_was_said_first() -> None:
     """What people know a session by is the first thing that the user said, in a framework's record, too."""
-    assert user_words(Extension(ts=5, domain="openai_agents", payload=added(*TURN))) == "How warm is it?"
+    fold = RowFold.begin("s")
+    said = Extension(ts=5, domain="openai_agents", payload=added(*TURN))
+    for record in build_chain([start_entry("s", SessionStartState(), ts=1), said]):
+        fold.take(record)
+    assert fold.row().first_words == "How warm is it?"
 
 
 def test_transcripts_of_the_claude_agent_sdk() -> None:

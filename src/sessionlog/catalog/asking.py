@@ -1,5 +1,6 @@
 """What is asked of a catalog, as SQL: conditions, orders, cursors, and names to add up by."""
 
+import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -41,7 +42,7 @@ class Link(NamedTuple):
     """Where a session comes from: ``source_id`` is ``None`` if from nowhere, and may be no session of the store.
 
     ``at_hash`` is the record that it was forked or compacted at, or the record that notes the call which ran it;
-    ``at_seq`` is that one's position, where the catalog knows it.
+    ``at_seq`` is that one's position in the source's log, ``None`` if that is not there or does not hold it.
     """
 
     session_id: str
@@ -56,13 +57,17 @@ class Link(NamedTuple):
     fault: str | None
 
 
-LINKS: Final = (
-    "SELECT s.session_id, s.kind, coalesce(s.origin_id, p.session_id, s.parent_id), coalesce(s.origin_hash, c.hash), "
-    "iif(s.origin_id IS NULL, c.seq, NULL), s.records, s.first_words, s.last_ts, s.state, s.fault FROM sessions s "
-    "LEFT JOIN spawns c ON c.child_id = s.session_id AND s.origin_id IS NULL LEFT JOIN sessions p ON p.no = c.no "
-    "WHERE s.kind <> 'receipts' GROUP BY s.no ORDER BY coalesce(s.last_ts, 0) DESC, s.session_id DESC"
-)
-"""The query for the links of all sessions."""
+_LINKS: Final = """
+SELECT s.session_id, s.kind, coalesce(s.origin_id, p.session_id, s.parent_id), coalesce(s.origin_hash, c.hash),
+    iif(s.origin_id IS NULL, c.seq, iif(s.origin_seq < 0, NULL, s.origin_seq)),
+    s.records, s.first_words, s.last_ts, s.state, s.fault,
+    min(printf('%020d %s', coalesce(p.first_ts, 0), p.session_id))
+FROM sessions s
+LEFT JOIN spawns c ON c.child_id = s.session_id AND c.no <> s.no AND s.origin_id IS NULL
+LEFT JOIN sessions p ON p.no = c.no
+WHERE s.kind <> 'receipts' GROUP BY s.no ORDER BY coalesce(s.last_ts, 0) DESC, s.session_id DESC
+"""
+"""Of several that say they ran a session, the first one counts: the others mostly repeat it."""
 CHILDREN: Final = f"SELECT {ROW_COLUMNS} FROM sessions s WHERE s.origin_id = ? OR s.parent_id = ? ORDER BY s.session_id"  # noqa: S608
 
 
@@ -84,6 +89,11 @@ class UsageRow(msgspec.Struct, frozen=True):
     def models(self) -> dict[str | None, Tokens]:
         """The tokens of each model; ``None`` where the log names none."""
         return by_model(self.usage)
+
+
+def links(connection: sqlite3.Connection) -> list[Link]:
+    """Return where each session comes from, last activity first."""
+    return [Link(*one[:-1]) for one in connection.execute(_LINKS)]
 
 
 def asked(

@@ -143,7 +143,7 @@ class Catalog:
 
     async def links(self) -> list[Link]:
         """Return where each session comes from, last activity first; receipts are left out."""
-        return await self._ask(lambda database: [Link(*one) for one in database.connection.execute(asking.LINKS)])
+        return await self._ask(lambda database: asking.links(database.connection))
 
     async def usage(
         self,

@@ -12,11 +12,13 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
+
+T = TypeVar("T")
 
 BUSY_MS: Final = 10_000
 """So long a writer waits for another process that writes."""
@@ -166,6 +168,14 @@ class Database:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not tables:  # else another process was here first
                 _make(connection)
+
+
+class Call(Protocol):
+    """Runs a function on the database, in a thread."""
+
+    def __call__(self, call: Callable[[Database], T]) -> Awaitable[T]:
+        """Return what ``call`` returns."""
+        ...
 
 
 def is_refusal(error: sqlite3.Error) -> bool:

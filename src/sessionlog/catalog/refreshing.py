@@ -7,18 +7,18 @@ memory is bounded by their number, whatever the store holds.
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from ..store import Store
 from ..workers import Workers, together
 from . import tables
-from .database import Database
+from .database import Call, Database
 from .hops import Hops
+from .origins import find_origins
 from .reading import Batch, News, Task, read_batch
 
-T = TypeVar("T")
 Progress: TypeAlias = Callable[[int, int], object]
 
 CHUNK_SESSIONS: Final = 200
@@ -38,14 +38,6 @@ class Refreshed(msgspec.Struct, frozen=True):
     rebuilt: str | None = None
 
 
-class Call(Protocol):
-    """Runs a function on the database, in a thread."""
-
-    def __call__(self, call: Callable[[Database], T]) -> Awaitable[T]:
-        """Return what ``call`` returns."""
-        ...
-
-
 async def refresh(store: Store, call: Call, hops: Hops, *, jobs: int, progress: Progress | None) -> Refreshed:
     """Take in what changed. Raises :class:`StoreFailed` if the store cannot be listed, and what ``call`` raises."""
     stamps = {str(one): stamp for one, stamp in (await store.stamps()).items()}
@@ -54,13 +46,15 @@ async def refresh(store: Store, call: Call, hops: Hops, *, jobs: int, progress: 
     if gone:
         await call(partial(_drop, gone=gone))
     changed = [one for one, stamp in stamps.items() if known.get(one) != stamp]
+    faults: Mapping[str, str] = {}
     if changed:
         refresher = _Refresher(call, hops, stamps, changed, progress)
         await refresher.run(jobs)
         if len(changed) > len(stamps) // 2:
             await call(_merge)
-        return Refreshed(len(changed), len(gone), refresher.faults)
-    return Refreshed(0, len(gone), {})
+        faults = refresher.faults
+    await find_origins(call, hops.run)
+    return Refreshed(len(changed), len(gone), faults)
 
 
 class _Refresher:

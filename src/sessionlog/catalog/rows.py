@@ -5,6 +5,7 @@
 Times are unix milliseconds of the conversation, never of an import; nothing here is authoritative.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
@@ -20,7 +21,7 @@ from ..entries import (
     UserInput,
 )
 from ..ids import Head
-from ..items import Message
+from ..items import Item, Message
 from ..queries import DayUsage, SessionStats, Tally, Tokens, all_tokens, by_model
 from ..readings import as_read
 from ..receipts import RECEIPTS_SESSION
@@ -38,6 +39,7 @@ SessionState: TypeAlias = Literal["valid", "broken", "unreadable"]
 NUMBER_MAX: Final = 2**53 - 1
 """A count or a time beyond this is given as this: logs hold integers that SQLite has no place for."""
 FIRST_WORDS_CHARS_MAX: Final = 200
+_SPACES: Final = re.compile(r"[ \t\r\n\v\f]+")
 _IMPORT_DOMAIN: Final = "import"
 _SPAWN_SUFFIX: Final = ".spawn"
 
@@ -198,8 +200,8 @@ class RowFold:
                 if entry.title is not msgspec.UNSET:
                     said.title = entry.title
                 said.labels = merge_labels(said.labels, entry.labels)
-            case UserInput(item=Message() as message) if not said.first_words:
-                said.first_words = " ".join(message.text.split())[:FIRST_WORDS_CHARS_MAX]
+            case UserInput(item=item) if not said.first_words:
+                said.first_words = _user_words(item)
             case Extension(domain=domain, payload=dict(note)) if domain == _IMPORT_DOMAIN:
                 self._take_note(note)
             case Extension(domain=domain, payload={"session_id": str(spawned)}) if domain.endswith(_SPAWN_SUFFIX):
@@ -215,8 +217,12 @@ class RowFold:
     def _take_start(self, start: SessionStart) -> None:
         said = self._said
         said.title, said.labels = start.title, dict(start.labels)
+        if self.head is not None:
+            return
         said.origin = start.forked_from or start.compacted_from
-        if said.origin is not None:
+        if said.origin is None:
+            said.first_words = next(filter(None, map(_user_words, start.history)), "")
+        else:
             said.kind = "fork" if start.forked_from is not None else "compaction"
 
     def _take_note(self, note: Mapping[str, Any]) -> None:
@@ -229,6 +235,12 @@ class RowFold:
         parent = note.get("parent")
         if note.get("role") == "agent" and isinstance(parent, str) and said.parent is None:
             said.parent, said.kind = parent, "agent" if said.origin is None else said.kind
+
+
+def _user_words(item: Item) -> str:
+    if not isinstance(item, Message) or item.role != "user":
+        return ""
+    return _SPACES.sub(" ", item.text[: 4 * FIRST_WORDS_CHARS_MAX]).strip()[:FIRST_WORDS_CHARS_MAX]
 
 
 def _bounded(ts: int | None) -> int | None:

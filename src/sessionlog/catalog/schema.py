@@ -15,14 +15,14 @@ from typing import Final
 
 APPLICATION_ID: Final = 0x736C6F67
 """``slog``, in the header of the file (SQLite, "PRAGMA application_id")."""
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 SCHEMA: Final = """
 CREATE TABLE sessions (
     no INTEGER PRIMARY KEY,
     session_id TEXT NOT NULL UNIQUE,
     title TEXT, project TEXT, agent TEXT, version TEXT,
-    kind TEXT NOT NULL, origin_id TEXT, origin_hash TEXT, parent_id TEXT,
+    kind TEXT NOT NULL, origin_id TEXT, origin_hash TEXT, origin_seq INTEGER, parent_id TEXT,
     first_ts INTEGER, last_ts INTEGER, first_words TEXT NOT NULL,
     turns INTEGER NOT NULL, tool_calls INTEGER NOT NULL, tool_failures INTEGER NOT NULL,
     dangling_calls INTEGER NOT NULL,
@@ -34,6 +34,7 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_last ON sessions (coalesce(last_ts, 0), session_id);
 CREATE INDEX sessions_origin ON sessions (origin_id) WHERE origin_id IS NOT NULL;
+CREATE INDEX sessions_unplaced ON sessions (origin_id) WHERE origin_seq IS NULL AND origin_id IS NOT NULL;
 CREATE INDEX sessions_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
 CREATE TABLE labels (
     no INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,

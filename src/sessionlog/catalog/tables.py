@@ -14,6 +14,7 @@ from ..entries import SessionOrigin
 from ..ids import Head
 from ..queries import DayUsage, SessionStats, Tokens, ToolUse
 from .forgetting import Indexed
+from .origins import look_again
 from .reading import Known, News, Task
 from .rows import NUMBER_MAX, SessionRow
 from .searching import Candidate
@@ -82,6 +83,8 @@ def drop(connection: sqlite3.Connection, session_ids: Iterable[str]) -> None:
     ids = [(one,) for one in session_ids]
     connection.executemany("DELETE FROM sessions WHERE session_id = ?", ids)
     connection.executemany("DELETE FROM stamps WHERE session_id = ?", ids)
+    for (one,) in ids:
+        look_again(connection, one, replaced=True)
 
 
 def merge(connection: sqlite3.Connection) -> None:
@@ -207,6 +210,7 @@ def _write_one(connection: sqlite3.Connection, news: News) -> None:
         connection.execute(_UPDATE, (*_columns(row), no))
         for table in _COUNTED:
             connection.execute(f"DELETE FROM {table} WHERE no = ?", (no,))  # noqa: S608 - names of ours
+    look_again(connection, row.session_id, replaced=before is None)
     connection.execute("INSERT OR REPLACE INTO stamps VALUES (?, ?)", (row.session_id, news.stamp))
     connection.execute("INSERT OR REPLACE INTO folds VALUES (?, ?, ?)", (no, news.end, news.frozen))
     connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", [(no, *one) for one in row.labels.items()])

@@ -1,38 +1,32 @@
-"""``graph``: which session came from which, as a tree.
+"""``graph``: which session came from which, as a tree, from the store's catalog.
 
 A session has one parent at most: the session that it was forked or compacted from, as its first record says, or else
 the one whose tool call spawned it, as an extension entry says. Origins are claims here; ``audit`` checks them.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from .. import (
-    RECEIPTS_SESSION,
-    CorruptLog,
-    Extension,
-    FileStore,
-    HashedEntry,
-    SessionLogError,
-    SessionNotFound,
-    SessionStart,
-)
-from .base import App, common_options, example, runs, tell_faults
+from .. import Store
+from .base import App, common_options, example, runs
+from .catalogs import open_catalog, tell_catalog_faults
 from .short_ids import ShownId
-from .summary import user_words
-from .text import counted, short
+from .text import counted, one_line, short
 
-IMPORT_DOMAIN: Final = "import"
-SPAWN_DOMAINS: Final = ("claude_code.spawn", "codex.spawn")
-_ENVELOPE_BYTES_MAX: Final = 256
+if TYPE_CHECKING:
+    from ..catalog import Link
+
+_WORDS_CHARS_MAX: Final = 80
+_RELATIONS: Final = {"fork": "forked_from", "compaction": "compacted_from"}
+"""By kind; whatever else comes from another session was spawned by it."""
 _VERBS: Final = {"forked_from": "fork", "compacted_from": "compacted", "spawned_by": "sub-agent"}
+_STATES: Final = {"broken": "damaged", "unreadable": "cannot be read"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Node:
     """One session in the graph; ``parent`` may be no session of the store."""
 
@@ -42,108 +36,49 @@ class Node:
     at_hash: str | None = None
     at_seq: int | None = None
     records: int = 0
-    first_message: str = ""
-    fault: SessionLogError | None = None
+    first_words: str = ""
+    state: str = "valid"
+    fault: str | None = None
 
 
 @click.command(
     epilog=example("sessionlog graph", "sessionlog graph --json | jq -r 'select(.parent == null).session_id'")
 )
+@click.option("--verify", is_flag=True, help="Read and verify every log from its start, whatever the catalog says.")
 @common_options
 @runs
-async def graph(app: App) -> int:
+async def graph(app: App, *, verify: bool) -> int:
     """Draw which session came from which.
 
-    Forks, compactions and sub-agents below what they come from, as a tree; "fork at 17" is behind record 17.
+    Forks, compactions and sub-agents below what they come from, as a tree; "fork at 17" is behind record 17. It comes
+    from the store's catalog, as list does.
     """
     async with app.open_store() as store:
-        nodes = await read_graph(app, store)
+        nodes = await read_graph(app, store, verify=verify)
         await print_graph(app, nodes, await app.shown_ids(store))
-    return await tell_faults(app, [node.fault for node in nodes if node.fault is not None])
+    return await tell_catalog_faults(app, [(node.state, node.fault) for node in nodes])
 
 
-async def read_graph(app: App, store: FileStore) -> list[Node]:
-    """Return the conversations of ``store`` as it lists them, linked to those that they come from."""
-    session_ids = [one for one in await store.list_sessions() if one != RECEIPTS_SESSION]
-    nodes: dict[str, Node] = {session_id: Node(session_id) for session_id in session_ids}
-    for node in nodes.values():
-        await _read_origin(store, node)
-    wanted = {node.at_hash for node in nodes.values() if node.at_hash is not None}
-    positions: dict[tuple[str, str], int] = {}
-    with app.out.progress("reading", len(session_ids)) as advance:
-        for node in nodes.values():
-            await _read_log(store, node, nodes, wanted, positions)
-            advance(1)
-    for node in nodes.values():
-        if node.parent is not None and node.at_hash is not None:
-            node.at_seq = node.at_seq if node.at_seq is not None else positions.get((node.parent, node.at_hash))
-    return list(nodes.values())
+async def read_graph(app: App, store: Store, *, verify: bool = False) -> list[Node]:
+    """Return the conversations of ``store``, last written first, linked to those that they come from."""
+    async with open_catalog(app, store, verify=verify) as catalog:
+        links = {link.session_id: link for link in await catalog.links()}
+    return [_node(links[one]) for one in await store.list_sessions() if one in links]
 
 
-async def _read_origin(store: FileStore, node: Node) -> None:
-    """Take from the first record what it says of the session's origin."""
-    try:
-        async with aclosing(store.read(node.session_id)) as records:
-            async for record in records:
-                entry = record.entry
-                if isinstance(entry, SessionStart):
-                    origin = entry.forked_from or entry.compacted_from
-                    if origin is not None:
-                        node.relation = "forked_from" if entry.forked_from else "compacted_from"
-                        node.parent, node.at_hash = origin.session_id, origin.at_hash
-                return
-    except SessionLogError as error:
-        _take_fault(node, error)
-
-
-async def _read_log(
-    store: FileStore,
-    node: Node,
-    nodes: dict[str, Node],
-    wanted: set[str],
-    positions: dict[tuple[str, str], int],
-) -> None:
-    """Stream a whole log: count its records, find the positions that are ``wanted``, link what it spawned."""
-    try:
-        async for record in store.read(node.session_id):
-            node.records = record.seq + 1
-            if record.hash in wanted:
-                positions[node.session_id, record.hash] = record.seq
-            if not node.first_message and _is_kind(record, "session_start", "user_input", "extension"):
-                node.first_message = user_words(record.entry)
-            _link_spawned(node, record, nodes)
-    except SessionLogError as error:
-        _take_fault(node, error)
-
-
-def _link_spawned(node: Node, record: HashedEntry, nodes: dict[str, Node]) -> None:
-    """Link sub-agents: from the entry behind the tool call that spawned one, or from the agent's own import note."""
-    entry = record.entry if _is_kind(record, "extension") else None
-    if not isinstance(entry, Extension) or not isinstance(entry.payload, dict):
-        return
-    if entry.domain in SPAWN_DOMAINS:
-        spawned = entry.payload.get("session_id")
-        child = nodes.get(spawned) if isinstance(spawned, str) else None
-        if child is not None and child is not node and child.relation in (None, "spawned_by"):
-            child.relation, child.parent = "spawned_by", node.session_id
-            child.at_hash, child.at_seq = record.hash, record.seq
-    elif entry.domain == IMPORT_DOMAIN and entry.payload.get("role") == "agent" and node.relation is None:
-        parent = entry.payload.get("parent")
-        if isinstance(parent, str) and parent != node.session_id:
-            node.relation, node.parent = "spawned_by", parent
-
-
-def _is_kind(record: HashedEntry, *kinds: str) -> bool:
-    """Tell whether the record is of one of ``kinds``, without parsing it: the kind follows the envelope (FORMAT 2)."""
-    envelope = record.line[:_ENVELOPE_BYTES_MAX]
-    return any(f'"kind":"{kind}"'.encode() in envelope for kind in kinds)
-
-
-def _take_fault(node: Node, error: SessionLogError) -> None:
-    if isinstance(error, SessionNotFound):
-        return  # gone since it was listed
-    if node.fault is None:
-        node.fault = error
+def _node(link: "Link") -> Node:
+    has_source = link.source_id is not None
+    return Node(
+        session_id=link.session_id,
+        relation=_RELATIONS.get(link.kind, "spawned_by") if has_source else None,
+        parent=link.source_id,
+        at_hash=link.at_hash,
+        at_seq=link.at_seq,
+        records=link.records,
+        first_words=one_line(link.first_words, chars_max=_WORDS_CHARS_MAX),
+        state=link.state,
+        fault=link.fault,
+    )
 
 
 async def print_graph(app: App, nodes: Sequence[Node], shown: ShownId) -> None:
@@ -160,7 +95,7 @@ async def print_graph(app: App, nodes: Sequence[Node], shown: ShownId) -> None:
                     "parent_in_store": None if node.parent is None else node.parent in there,
                     "at_hash": node.at_hash,
                     "at_seq": node.at_seq,
-                    "fault": None if node.fault is None else str(node.fault),
+                    "fault": node.fault,
                 }
             )
         return
@@ -203,6 +138,6 @@ def _describe(node: Node) -> tuple[str, str]:
         origin = f"  {_VERBS[node.relation]}" + (at if node.at_seq is None else f" at {node.at_seq}")
     count = counted(node.records, "record")
     if node.fault is not None:
-        count = "damaged" if isinstance(node.fault, CorruptLog) else "cannot be read"
-    words = f"  {node.first_message}" if node.relation is None else ""
+        count = _STATES.get(node.state, node.state)
+    words = f"  {node.first_words}" if node.relation is None else ""
     return origin, f"{', ' if origin else '  '}{count}{words}"

@@ -32,14 +32,12 @@ from .. import (
     UnknownEntry,
     UserInput,
 )
-from ..readings import as_read
 from .arguments import arguments_line
 from .event_words import describe_event
 from .text import counted, one_line, short
 
 SUMMARY_CHARS_MAX: Final = 120
 """A summary line is cut here also where no terminal is too narrow for it."""
-_USER_WORDS_CHARS_MAX: Final = 80
 
 
 def summarize_entry(entry: LogEntry) -> str:
@@ -59,21 +57,6 @@ def summarize_item(item: Item) -> str:
             return one_line(f"<- {'ERROR ' if item.is_error else ''}{item.summary}", chars_max=SUMMARY_CHARS_MAX)
         case Reasoning():
             return one_line(f"(thinking) {item.text}", chars_max=SUMMARY_CHARS_MAX)
-
-
-def user_words(entry: LogEntry) -> str:
-    """Return the beginning of the first thing that a user says in ``entry``: what people know a session by."""
-    items: list[Item] = []
-    for read in as_read(entry):
-        match read:
-            case SessionStart():
-                items += read.history
-            case UserInput():
-                items.append(read.item)
-            case _:
-                pass
-    said = (item.text for item in items if isinstance(item, Message) and item.role == "user")
-    return one_line(next(said, ""), chars_max=_USER_WORDS_CHARS_MAX)
 
 
 def describe_config(config: RequestConfig) -> str:
