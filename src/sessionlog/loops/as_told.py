@@ -20,7 +20,7 @@ nothing and needs no references. The rules, which writer and reader share, look 
 Works on JSON values as a log holds them. Pure; ``take`` every record in the order of the log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from operator import is_
 from typing import Any, Final, TypeAlias
 
@@ -41,7 +41,7 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 class _Turn:
     """What was told since a turn began."""
 
-    __slots__ = ("answers", "calls", "inputs", "items", "message", "messages", "results")
+    __slots__ = ("answers", "calls", "contents", "inputs", "items", "made", "message", "messages", "results")
 
     def __init__(self) -> None:
         self.inputs: list[_Json] = []
@@ -58,6 +58,10 @@ class _Turn:
         """The content of the tools' messages, by call."""
         self.calls: dict[str, list[Any]] = {}
         """The content of the tools' ends, by call."""
+        self.made: dict[str, tuple[ToolResult, _Json]] = {}
+        """The JSON of the results that the answers make, by call, and of which answer each is."""
+        self.contents: tuple[int, list[Any]] = (0, [])
+        """The content of the model's message that the first so many ``items`` make."""
 
     def take_message(self, message: Any) -> None:
         if not isinstance(message, dict):
@@ -76,9 +80,13 @@ class _Turn:
         answer = self.answers.get(call_id)
         if answer is None:
             return None
+        made = self.made.get(call_id)
+        if made is not None and made[0] is answer:
+            return made[1]
         result: _Json = {"content": [{"type": "text", "text": answer.summary}]} if answer.summary else {}
         if answer.content is not None:
             result["details"] = _decoded(answer.content)
+        self.made[call_id] = answer, result
         return result
 
     def with_content(self, given: Any, event: _Json) -> Any:
@@ -107,7 +115,7 @@ class _Turn:
     def _content_of(self, given: _Json, event: _Json) -> list[Any] | None:
         """Return the content that a message, or a result of ``event``, was told to have; ``None`` if it was not."""
         if given.get("role") == "assistant":
-            return _contents(self.items) if self.items else None
+            return self._contents() if self.items else None
         call_id = _call_of(given if "role" in given else event)
         for told in (self.messages, self.calls) if "role" in given else ():
             if call_id in told:
@@ -115,11 +123,14 @@ class _Turn:
         result = self.result_of(call_id)
         return None if result is None else _listed(result.get("content"))
 
-
-def _contents(items: Sequence[Item]) -> list[Any]:
-    """Return the content of the model's message that ``items`` make, as JSON."""
-    answers = [message for message in from_items(items) if isinstance(message, AssistantMessage)]
-    return [msgspec.to_builtins(part) for message in answers for part in message.content]
+    def _contents(self) -> list[Any]:
+        """Return the content of the model's message that ``items`` make, as JSON."""
+        count, contents = self.contents
+        if count != len(self.items):
+            answers = [message for message in from_items(self.items) if isinstance(message, AssistantMessage)]
+            contents = [msgspec.to_builtins(part) for message in answers for part in message.content]
+            self.contents = len(self.items), contents
+        return contents
 
 
 class Told:
