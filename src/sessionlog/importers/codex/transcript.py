@@ -22,6 +22,7 @@ from ..plan import Plan, session_name
 from ..protocol import NOT_UNDERSTOOD, Header, Kept
 from ..told import Told
 from ..usage import Due, token_count
+from ..values import LastParsed
 from .convert import (
     DOMAIN,
     REPEATING_EVENTS,
@@ -59,6 +60,7 @@ class CodexTranscript:
 
     def __init__(self, path: Path) -> None:
         """Read the file at ``path``, whose name may say which thread it is."""
+        self._line = LastParsed(parse_line)
         self._path = path
         self._uuid = uuid_in(path.stem)
         self._layout = Layout()
@@ -84,7 +86,7 @@ class CodexTranscript:
         ts, name, before = line_ms(found.value), str(found.line), self._layout.last
         if self._started_ms is None:
             self._started_ms = ts
-        line = parse_line(found.value)
+        line = self._line(found)
         self._settle_pending(line)
         if isinstance(line, Meta):
             self._take_meta(line, found.ordinal)
@@ -172,11 +174,11 @@ class CodexTranscript:
 
     def told(self, found: Found, *, ts: int) -> Told | None:
         """Return what the line tells of the loops."""
-        return told_by(parse_line(found.value), self._requests.at(found.ordinal), ts=ts)
+        return told_by(self._line(found), self._requests.at(found.ordinal), ts=ts)
 
     def summary(self, found: Found) -> Sequence[Item]:
         """Return the history that takes the place of the one before."""
-        line = parse_line(found.value)
+        line = self._line(found)
         return compacted_history(line) if isinstance(line, Compacted) else []
 
     def _take_meta(self, meta: Meta, ordinal: int) -> None:
