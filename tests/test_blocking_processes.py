@@ -21,13 +21,16 @@ from sessionlog import (
 )
 from sessionlog.stores.file.system import System
 
+WAIT_S = 600
+"""Only a failure lasts so long."""
 STARTED = SessionStartState()
 
 
 def run_script(text: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Start a Python of its own."""
+    """Start a Python of its own, which heeds Ctrl-C: the background jobs of a shell, and their children, ignore it."""
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(text), *map(str, arguments)],
+        [sys.executable, "-c", heeding + textwrap.dedent(text), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -96,7 +99,7 @@ def test_ctrl_c_in_a_commit_waits_for_its_outcome(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
     process.stdin.write("\n")
     process.stdin.flush()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, out, err) == (0, "interrupted at 1\n", "")
     with blocking.open_store(tmp_path) as store:
         assert blocking.restore(store, "s").turn_count == 2
@@ -127,7 +130,7 @@ def test_ctrl_c_ends_a_follower_and_the_process_ends_with_streams_still_open(tmp
     assert process.stdout is not None
     assert process.stdout.readline() == "record 0\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, out, err) == (0, "interrupted\n1\n", "")
 
 
@@ -168,7 +171,7 @@ INTERRUPTED_ANYWHERE = """
 
 def test_a_call_can_be_interrupted_at_any_moment(tmp_path: Path) -> None:
     """Each of 500 calls ends, and the log's head is what it knows, wherever a signal's handler raised."""
-    out, err = run_script(INTERRUPTED_ANYWHERE, tmp_path).communicate(timeout=240)
+    out, err = run_script(INTERRUPTED_ANYWHERE, tmp_path).communicate(timeout=WAIT_S)
     assert (out, err) == ("done\n", "")
 
 
@@ -229,7 +232,7 @@ def test_a_lock_ends_with_the_parent_though_a_forked_child_lives_on(tmp_path: Pa
     process = run_script(LOCKING_PARENT, tmp_path)
     assert process.stdout is not None
     child = int(process.stdout.readline())
-    process.wait(timeout=120)
+    process.wait(timeout=WAIT_S)
     assert process.returncode == -signal.SIGKILL
     try:
         os.kill(child, 0)  # it lives

@@ -38,7 +38,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if path.name != "api.md")]
 LINKING_PAGES = [*PAGES, DOCS / "api.md", ROOT / "CHANGELOG.md"]
 LANGUAGES = {"python", "console", "sh", "json", "text"}
-COMMAND_TIMEOUT_S = 120
+COMMAND_TIMEOUT_S = 600
 
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"<!-- needs: ([\w.]+), from the extra ([\w-]+) -->")

@@ -39,7 +39,7 @@ CTRL_C: Final = "\x03"
 CTRL_D: Final = "\x04"
 CTRL_BACKSLASH: Final = "\x1c"
 ROWS: Final = 24
-TIMEOUT_S: Final = 120
+TIMEOUT_S: Final = 600
 """No test waits so long: it is for a program that hangs."""
 _READ_BYTES: Final = 65536
 

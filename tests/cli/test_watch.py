@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import Cli, Ran, json_lines
 
-WAIT_S = 60
+WAIT_S = 600
 STAMP = "2026-01-01T00:00:00.000Z"
 
 

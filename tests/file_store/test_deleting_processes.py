@@ -54,7 +54,12 @@ async def remove(store, name):
 
 async def imports(store, path):
     for _ in range(ROUNDS):
-        await import_file(store, Path(path))
+        while True:
+            try:
+                await import_file(store, Path(path))
+            except HeadConflict:  # another import has brought some of it meanwhile
+                continue
+            break
 
 async def main():
     verb, root, argument = sys.argv[1:]

@@ -22,7 +22,7 @@ from sessionlog.importers import ImportReport, find_transcripts, import_file
 
 pytest.importorskip("watchfiles")
 
-WAIT_S = 60
+WAIT_S = 600
 KILLS = 5
 REAL = ("entire-37_995ebed6e4_2.jsonl", "entire-a6_e4c2a0fbd1_0.jsonl", "subagent.jsonl")
 WRITER = """
