@@ -50,6 +50,7 @@ FRAMEWORKS = {
     "openai_agents": Framework(
         "openai-agents", ("openai-agents==0.24.0", "pytest-asyncio", "inline-snapshot"), "openai-agents==0.24.0"
     ),
+    "pydantic_ai": Framework("pydantic-ai", ("pydantic-ai-slim==2.68.0",)),
     "strands": Framework(
         "strands", ("strands-agents==1.62.0", "pytest-asyncio", "moto", "boto3"), "strands-agents==1.62.0"
     ),

@@ -47,6 +47,7 @@ MODULES = (
     "sessionlog.adapters.eventsourcing",
     "sessionlog.adapters.langgraph",
     "sessionlog.adapters.openai_agents",
+    "sessionlog.adapters.pydantic_ai",
     "sessionlog.adapters.strands",
     "sessionlog.testing.conformance",
     "sessionlog.testing.faults",

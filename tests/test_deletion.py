@@ -173,6 +173,18 @@ async def test_an_append_meanwhile_voids_the_receipt(store: Store) -> None:
     assert (await delete(store, "gone")).record_count == 3
 
 
+async def test_only_the_expected_head_is_deleted(store: Store) -> None:
+    """A log that has moved on since its head was looked at is left alone, and no receipt is begun."""
+    log = await filled(store)
+    before = log.head
+    await log.save_delta([HELLO])
+    with pytest.raises(HeadConflict) as conflict:
+        await delete(store, "gone", expected=before)
+    assert (conflict.value.expected, conflict.value.found) == (before, log.head)
+    assert not await store.exists(RECEIPTS_SESSION)
+    assert (await delete(store, "gone", expected=log.head)).state is ReceiptState.DONE
+
+
 async def test_a_log_made_anew_meanwhile_is_left_alone(store: Store) -> None:
     """The deleted one is gone: somebody else removed it, and used the id again without asking the receipts."""
     log = await filled(store)

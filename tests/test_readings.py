@@ -5,11 +5,15 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionlog import (
+    ConfigChanged,
     Extension,
+    ImagePart,
+    LlmUsage,
     Message,
     Reasoning,
     SessionStartState,
@@ -22,13 +26,15 @@ from sessionlog import (
     user_message,
 )
 from sessionlog.catalog.rows import RowFold
-from sessionlog.queries import Tally
+from sessionlog.queries import Tally, Tokens
 from sessionlog.queries.texts import Texts
-from sessionlog.readings import as_read
+from sessionlog.readings import as_counted, as_read
 from sessionlog.readings.claude_agent_sdk import items_of as claude_items
 from sessionlog.readings.langgraph import items_of as langgraph_items
 from sessionlog.readings.openai_agents import items_of as openai_items
+from sessionlog.readings.pydantic_ai import items_of as pydantic_items
 from sessionlog.readings.strands import items_of as strands_items
+from sessionlog.readings.values import Usage
 from sessionlog.session.start import start_entry
 
 TURN = [
@@ -110,12 +116,88 @@ def test_what_a_checkpoint_added_is_read_alone() -> None:
     assert langgraph_items(put(value)) == [user_message("And"), assistant_message("So")]
 
 
+def told(kind: str, *parts: Any, **members: Any) -> dict[str, Any]:
+    """Return a message of Pydantic AI as its adapter keeps it."""
+    return {"op": "message", "id": "e1", "parent": None, "message": {"kind": kind, "parts": [*parts], **members}}
+
+
+RESPONSE = told(
+    "response",
+    {"part_kind": "thinking", "content": "The tool."},
+    {"part_kind": "text", "content": "Let me see."},
+    {"part_kind": "tool-call", "tool_name": "weather", "tool_call_id": "c1", "args": {"city": "Oslo"}},
+    {"part_kind": "tool-call", "tool_name": "weather", "tool_call_id": "c2", "args": '{"city":"Bergen"}'},
+    model_name="a model",
+    usage={"input_tokens": 12, "cache_read_tokens": 4, "cache_write_tokens": 2, "output_tokens": 3},
+)
+
+
+def test_messages_of_pydantic_ai() -> None:
+    """Prompts, answers, thoughts, calls and what tools returned read as what they are, and a response by its cost."""
+    prompt = [
+        "How warm is it?",
+        {"kind": "text-content", "content": "Here:"},
+        {"kind": "image-url", "url": "https://example.org/map.png"},
+        {"kind": "binary", "data": "aGk=", "media_type": "image/png"},
+        {"kind": "binary", "data": "aGk=", "media_type": "audio/wav"},
+    ]
+    request = told(
+        "request",
+        {"part_kind": "system-prompt", "content": "Be kind."},
+        {"part_kind": "tool-return", "tool_call_id": "c1", "content": "21 degrees", "outcome": "success"},
+        {"part_kind": "tool-return", "tool_call_id": "c2", "content": {"why": "no network"}, "outcome": "failed"},
+        {"part_kind": "retry-prompt", "tool_name": "weather", "tool_call_id": "c3", "content": "no such city"},
+        {"part_kind": "user-prompt", "content": prompt},
+    )
+    image = ImagePart(url="https://example.org/map.png"), ImagePart(data="aGk=", media_type="image/png")
+    assert pydantic_items(request) == [
+        Message("system", [TextPart("Be kind.")]),
+        ToolResult("c1", "21 degrees"),
+        ToolResult("c2", '{"why": "no network"}', is_error=True),
+        ToolResult("c3", "no such city", is_error=True),
+        Message("user", [TextPart("How warm is it?"), TextPart("Here:"), *image]),
+    ]
+    assert pydantic_items(RESPONSE) == [
+        Reasoning("The tool."),
+        assistant_message("Let me see."),
+        ToolCall("c1", "weather", '{"city": "Oslo"}'),
+        ToolCall("c2", "weather", '{"city":"Bergen"}'),
+        Usage("a model", 12, 4, 2, 3),
+    ]
+
+
+def test_what_was_spent_is_counted_by_model_and_once() -> None:
+    """Statistics count a response's tokens under its model; of a response that a fork shares, its source's log does."""
+    tally = Tally("one")
+    start = start_entry("one", SessionStartState(), ts=1)
+    shared = {**RESPONSE, "of": "another"}
+    for record in build_chain(
+        [start, *(Extension(ts=5, domain="pydantic_ai", payload=one) for one in (shared, RESPONSE))]
+    ):
+        tally.take(record)
+    assert tally.stats.models == {"a model": Tokens(1, 12, 4, 2, 3)}
+    assert tally.stats.tools["weather"].calls == 4
+    read = Extension(ts=5, domain="pydantic_ai", payload=RESPONSE)
+    assert as_read(read) == [one for one in as_counted(read) if not isinstance(one, ConfigChanged | LlmUsage)]
+    plain = UserInput(ts=7, item=user_message("x"))
+    assert as_counted(plain) == (plain,)
+
+
+@pytest.mark.parametrize("count", [-1, 2**53, True, "7", None, 1.5])
+def test_a_number_of_tokens_that_is_none_counts_as_nothing(count: Any) -> None:
+    payload = told("response", usage={"input_tokens": count, "output_tokens": 2**53 - 1})
+    assert pydantic_items(payload) == [Usage(None, 0, 0, 0, 2**53 - 1)]
+
+
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)))
 def test_no_payload_stops_a_reader(payload: Any) -> None:
     """Whatever a payload is, reading it gives items and never an error."""
     for shape in (payload, added(payload), added({"json": payload}), put(payload), {"op": "put", "values": payload}):
         assert isinstance(openai_items(shape), list)
         assert isinstance(langgraph_items(shape), list)
+    for part in ({"part_kind": "user-prompt", "content": payload}, {"part_kind": payload, "content": payload}, payload):
+        assert isinstance(pydantic_items(told("response", part, usage=payload)), list)
+        assert isinstance(pydantic_items({"op": "message", "message": payload}), list)
 
 
 @given(st.binary(max_size=40), st.sampled_from([[], [1, 2], [1, -1], [1, 2**32 - 1], [1, 2**40], [1]]))

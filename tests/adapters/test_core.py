@@ -24,6 +24,7 @@ from sessionlog import (
     UnknownStore,
     blocking,
     create_session_with_id,
+    delete,
     fork_at,
     open_session,
 )
@@ -76,6 +77,35 @@ async def test_a_deleted_log_is_off_the_disk_and_starts_anew(tmp_path: Path) -> 
     assert await other.view("k", list) == []
     assert await other.change("k", added("b")) == 0
     await other.delete("none")
+
+
+@pytest.mark.anyio
+async def test_what_is_deleted_is_what_was_checked(tmp_path: Path) -> None:
+    """A deletion that asks first takes nothing that came after the question."""
+    logs, other = Logs(items, tmp_path), FileStore(tmp_path)
+    await logs.change("k", added("a"))
+    asked: list[list[Any]] = []
+
+    def check(state: list[Any]) -> None:
+        asked.append(list(state))
+        if len(state) == 2:
+            raise LookupError("another one came")
+
+    async def append_first(store: Any, session_id: str, **more: Any) -> Any:
+        if len(asked) == 1:
+            await Logs(items, store=FileStore(tmp_path)).change("k", added("b"))
+        return await delete(other, session_id, **more)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(core, "delete", append_first)
+        with pytest.raises(LookupError):
+            await logs.delete("k", check=check)
+    assert asked == [["a"], ["a", "b"]]
+    assert await logs.view("k", list) == ["a", "b"]
+    await logs.delete("k", check=lambda state: asked.append(["yes", *state]))
+    assert await logs.view("k", list) == []
+    await logs.delete("k", check=lambda state: asked.append(["none", *state]))
+    assert asked[2:] == [["yes", "a", "b"], ["none"]]
 
 
 def test_synchronous_code_in_many_threads(tmp_path: Path) -> None:

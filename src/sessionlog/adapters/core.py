@@ -140,13 +140,21 @@ class Logs(Generic[StateT]):
         """
         return await arun(self._folds.change, key, decide)
 
-    async def delete(self, key: str, *, reason: str | None = None) -> None:
+    async def delete(
+        self, key: str, *, check: Callable[[StateT], None] | None = None, reason: str | None = None
+    ) -> None:
         """Delete the key's log, whatever is appended meanwhile, so that its content is off the disk; none is no error.
+
+        Args:
+            key: The key.
+            check: Raises if the log is not to be deleted. What is deleted has the very state that it was asked about;
+                it is asked again if another writer came first, and also if there is no log.
+            reason: For the receipt.
 
         Raises as :func:`sessionlog.delete`, :class:`ForeignLog`, and :class:`SessionContended` where the appends of
         others never end.
         """
-        await arun(self._folds.delete, key, reason)
+        await arun(self._folds.delete, key, check, reason)
 
     async def keys(self, id_prefix: str = "") -> list[str]:
         """Return the keys that have a log, last activity first. Of each log, the first record is read, once.
@@ -201,12 +209,18 @@ class _Folds(Generic[StateT]):
         await self._log(key).change(decide_again)
         return results[0]
 
-    async def delete(self, key: str, reason: str | None) -> None:
+    async def delete(self, key: str, check: Callable[[StateT], None] | None, reason: str | None) -> None:
         log = self._log(key)
         for _ in range(DELETE_ATTEMPTS_MAX):
-            await log.read()  # raises if the log is not ours
+            state = await log.read()  # raises if the log is not ours
+            expected = None
+            if check is not None:
+                check(state)
+                expected = log.head
+                if expected is None:
+                    return
             try:
-                await delete(self._store, log.session_id, reason=reason)
+                await delete(self._store, log.session_id, expected=expected, reason=reason)
             except HeadConflict:
                 continue
             except SessionNotFound:

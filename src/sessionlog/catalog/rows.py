@@ -23,7 +23,7 @@ from ..entries import (
 from ..ids import Head
 from ..items import Item, Message
 from ..queries import DayUsage, SessionStats, Tally, Tokens, all_tokens, by_model
-from ..readings import as_read
+from ..readings import as_counted
 from ..receipts import RECEIPTS_SESSION
 from ..record import HashedEntry
 from ..state import merge_labels
@@ -142,7 +142,7 @@ class RowFold:
     def take(self, record: HashedEntry) -> None:
         """Fold one more record in. Raises :class:`CorruptLog` if it does not decode."""
         self._tally.take(record)
-        for entry in as_read(record.entry):
+        for entry in as_counted(record.entry):
             self._take_entry(entry)
         if self._spawned is not None:
             self._said.spawned[self._spawned], self._spawned = record.head, None

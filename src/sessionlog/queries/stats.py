@@ -28,7 +28,7 @@ from ..entries import (
     entry_kind,
 )
 from ..items import Item, ToolCall, ToolResult
-from ..readings import as_read
+from ..readings import as_counted
 from ..record import HashedEntry
 from ..store import Store
 from .tokens import DayUsage, Tokens, all_tokens, by_model, day_of, tokens_of
@@ -134,7 +134,7 @@ class Tally:
         stats.records += 1
         stats.record_bytes += len(record.line) + 1
         stats.kinds[entry_kind(entry)] += 1
-        for read in as_read(entry):
+        for read in as_counted(entry):
             if not isinstance(read, SessionStart | Extension | LabelsChanged | UnknownEntry):
                 stats.first_ts = read.ts if stats.first_ts is None else min(stats.first_ts, read.ts)
                 stats.last_ts = read.ts if stats.last_ts is None else max(stats.last_ts, read.ts)

@@ -1,10 +1,9 @@
 """Sessions of the OpenAI Agents SDK: input items of the Responses API."""
 
-import json
 from typing import Any
 
 from ..items import Item, Message, Reasoning, ToolCall, ToolResult
-from .values import content_parts, dicts, json_text, text_of, word
+from .values import content_parts, dicts, json_text, text_of, whole, word
 
 _OUTPUT = "_output"
 _CALL = "_call"
@@ -14,25 +13,7 @@ def items_of(payload: Any) -> list[Item]:
     """Return what was added to the session."""
     if not isinstance(payload, dict) or payload.get("op") != "add":
         return []
-    return [item for kept in dicts(payload.get("items")) for item in _items(_whole(kept))]
-
-
-def _whole(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return the item; one that a log refuses is kept as JSON text."""
-    if kept.keys() == {"json"} and isinstance(kept["json"], str):
-        try:
-            whole = json.loads(kept["json"])
-        except (ValueError, RecursionError):
-            return {}
-        return _sayable(whole) if isinstance(whole, dict) else {}
-    return kept
-
-
-def _sayable(whole: dict[str, Any]) -> dict[str, Any]:
-    """Replace what no log could say, such as half of a surrogate pair."""
-    text = json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace").decode()
-    sayable: dict[str, Any] = json.loads(text)
-    return sayable
+    return [item for kept in dicts(payload.get("items")) for item in _items(whole(kept))]
 
 
 def _items(item: dict[str, Any]) -> list[Item]:

@@ -79,7 +79,9 @@ class Deletions:
         """
         return await self._log.read()
 
-    async def delete(self, session_id: str, *, reason: str | None = None, by: str | None = None) -> Receipt:
+    async def delete(
+        self, session_id: str, *, expected: Head | None = None, reason: str | None = None, by: str | None = None
+    ) -> Receipt:
         """Delete a session, with its trace and what repairs set aside, and return the receipt.
 
         The whole log is read first, and must verify. An earlier deletion of the session that was interrupted is
@@ -87,13 +89,15 @@ class Deletions:
 
         Args:
             session_id: The session.
+            expected: The head that it must have; ``None``: whichever it has.
             reason: Why it is deleted, for the receipt.
             by: Who deletes it, for the receipt.
 
         Raises:
             SessionHeld: It has the label ``hold``, or holds the receipts.
             SessionNotFound: It is not there.
-            HeadConflict: Somebody appended meanwhile: nothing was deleted, and the receipt is void.
+            HeadConflict: Its head is not the expected one, or somebody appended meanwhile: nothing was deleted. A
+                receipt that was begun is void.
             CorruptLog: The log is damaged; see ``sessionlog repair``.
             SessionLocked: Another writer held the log's lock. The deletion stays open: delete again to finish it. The
                 same holds for :class:`StoreFailed`.
@@ -107,6 +111,8 @@ class Deletions:
                     return settled
             earlier = (await self._log.read()).done.get(session_id)
             found = await self._examine(session_id)
+            if expected not in (None, found.head):
+                raise HeadConflict(session_id, expected=expected, found=found.head)
             begun = await self._begin(session_id, found, earlier=earlier, reason=reason, by=by)
             if begun is not None:
                 return await self._carry_out(begun)
@@ -221,13 +227,19 @@ def _closing(begun: Receipt, outcome: ReceiptState) -> Callable[[Receipts], list
 
 
 async def delete(
-    store: Store, session_id: str, *, reason: str | None = None, by: str | None = None, clock: Clock = now_ms
+    store: Store,
+    session_id: str,
+    *,
+    expected: Head | None = None,
+    reason: str | None = None,
+    by: str | None = None,
+    clock: Clock = now_ms,
 ) -> Receipt:
     """Delete one session of ``store`` and return the receipt; see :meth:`Deletions.delete`, also for what it raises.
 
     To delete many, keep one :class:`Deletions`: it reads the receipts once.
     """
-    return await Deletions(store, clock=clock).delete(session_id, reason=reason, by=by)
+    return await Deletions(store, clock=clock).delete(session_id, expected=expected, reason=reason, by=by)
 
 
 async def settle_deletion(store: Store, session_id: str, *, clock: Clock = now_ms) -> None:
