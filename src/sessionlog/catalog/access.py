@@ -18,6 +18,7 @@ from ..errors import StoreFailed
 from ..store import Store
 from ..stores.file import FileStore
 from ..stores.memory import MemoryStore
+from ..user_folders import cache_folder
 from .database import Database, is_refusal
 
 T = TypeVar("T")
@@ -110,5 +111,4 @@ def _default_path(store: Store) -> Path | None:
         if os.access(store.root, os.W_OK | os.X_OK) or not store.root.exists():
             return store.root / FILE_NAME
         name = f"file:{store.root}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "sessionlog" / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.sqlite3"
+    return cache_folder() / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.sqlite3"

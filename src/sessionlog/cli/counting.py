@@ -18,7 +18,7 @@ from .files import replacing
 from .lookup import find_sessions
 from .moments import since_option, until_option
 from .output import Refused
-from .rates import amount, cost_fields, read_rates, tell_gaps
+from .rates import amount, cost_cell, cost_fields, find_rates, rates_option, read_rates, tell_gaps
 from .short_ids import ShortIds, ShownId
 from .text import compact, counted, duration, one_line, safe, size
 from .usage import BY, print_usage
@@ -26,7 +26,7 @@ from .usage import BY, print_usage
 if TYPE_CHECKING:
     from ..catalog import UsageBy
     from ..exporters.parquet import ParquetFile
-    from ..queries import Cost, Rates, SessionStats, Tally, ToolUse
+    from ..queries import Cost, RateTable, SessionStats, Tally, ToolUse
 
 _PLOT_SUFFIXES: Final = (".svg", ".png")
 _TOOL_CHARS_MAX: Final = 40
@@ -46,7 +46,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     )
 )
 @click.argument("sessions", metavar="[ID]...", nargs=-1, shell_complete=complete_session)
-@click.option("--rates", "rates_file", type=_FILE, metavar="FILE", help="What tokens cost, in JSON or TOML.")
+@rates_option
 @click.option(
     "--by",
     type=click.Choice(BY),
@@ -72,15 +72,16 @@ async def stats(
     """Count what sessions add up to.
 
     Of all sessions, or of those named: entries by kind, turns, tool calls and failures, calls without a result, tokens,
-    time, and with --rates the cost. What a fork took over counts in its source alone. Tokens that have no rate are not
-    in the cost, and are told. With --by, what all sessions used is added up by the catalog, in whole days.
+    time, and the cost, by the list prices of the extra "prices" or by --rates. What a fork took over counts in its
+    source alone. Tokens that have no price are not in the cost, and are told. With --by, what all sessions used is
+    added up by the catalog, in whole days.
     """
     if by is None and (since, until) != (None, None):
         raise Refused("--since and --until go with --by")
     if by is not None and (sessions or plot or parquet):
         raise Refused("--by adds up all sessions: name none, and no --plot or --parquet")
     _check_extras(plot, parquet)
-    rates = None if rates_file is None else await read_rates(rates_file)
+    rates = await read_rates(rates_file)
     if by is not None:
         return await print_usage(app, by, rates, since_ms=since, until_ms=until)
     async with app.open_store() as store, AsyncExitStack() as stack:
@@ -149,9 +150,10 @@ async def _plot(path: Path, tallies: "Sequence[Tally]", session_ids: Sequence[Se
         await anyio.to_thread.run_sync(partial(draw, temporary, format_, tallies, shown=ShortIds(session_ids)))
 
 
-async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rates | None", shown: ShownId) -> None:
+async def _print_all(app: App, all_stats: "Sequence[SessionStats]", given: "RateTable | None", shown: ShownId) -> None:
     from ..queries import price, total_stats  # noqa: PLC0415
 
+    rates = await find_rates(app, total_stats(all_stats).usage, given)
     costs = [None if rates is None else price(one.usage, rates) for one in all_stats]
     if app.out.json:
         for one, cost in zip(all_stats, costs, strict=True):
@@ -163,7 +165,8 @@ async def _print_all(app: App, all_stats: "Sequence[SessionStats]", rates: "Rate
         total = total_stats(all_stats)
         await app.out.line()
         cost = None if rates is None else price(total.usage, rates)
-        await _print_one(app, total, cost, f"all {len(all_stats):,}", added_up=True)
+        left_out = sum(bool(one.gaps) for one in costs if one is not None)
+        await _print_one(app, total, cost, f"all {len(all_stats):,}", added_up=True, left_out=left_out)
     else:
         await app.out.note(f"there is no session in {app.store_name} yet")
     if rates is not None:
@@ -196,8 +199,9 @@ def _fields(value: object) -> dict[str, object]:
     return dict(vars(value))
 
 
-def _cost_text(cost: "Cost") -> str:
-    return f"{'at least ' if cost.gaps else ''}{amount(cost)} {cost.currency}"
+def _cost_text(cost: "Cost", *, left_out: int) -> str:
+    text = f"{'at least ' if cost.gaps else ''}{amount(cost)} {cost.currency}"
+    return f"{text}, {counted(left_out, 'session')} used tokens without a price" if left_out else text
 
 
 @dataclass(frozen=True)
@@ -227,8 +231,7 @@ def _columns(all_stats: "Sequence[SessionStats]", costs: "Sequence[Cost | None]"
     ]
     priced = [cost for cost in costs if cost is not None]
     if priced:
-        amounts = [f"{'>' if cost.gaps else ''}{amount(cost)}" for cost in priced]
-        columns.insert(-1, _Column(f"{priced[0].currency} COST"[-8:], amounts))
+        columns.insert(-1, _Column(f"{priced[0].currency} COST"[-8:], [cost_cell(cost) for cost in priced]))
     return columns
 
 
@@ -252,7 +255,7 @@ async def _print_table(
 
 
 async def _print_one(
-    app: App, stats: "SessionStats", cost: "Cost | None", name: str, *, added_up: bool = False
+    app: App, stats: "SessionStats", cost: "Cost | None", name: str, *, added_up: bool = False, left_out: int = 0
 ) -> None:
     tokens, use = stats.tokens, stats.tool_use
     open_calls = f", {stats.dangling_calls:,} without a result" if stats.dangling_calls else ""
@@ -264,7 +267,7 @@ async def _print_one(
         ("tokens in", f"{tokens.input_total:,} in {counted(tokens.requests, 'request')}"),
         ("  cached", f"{tokens.cache_read:,} read from a cache, {tokens.cache_write:,} written to one"),
         ("tokens out", f"{tokens.output:,}"),
-        *([] if cost is None else [("cost", _cost_text(cost))]),
+        *([] if cost is None else [("cost", _cost_text(cost, left_out=left_out))]),
         ("time", duration(stats.wall_ms) + (", the sessions added up" if added_up else "")),
     ]
     for label, value in rows:

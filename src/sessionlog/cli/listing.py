@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,12 +14,13 @@ from .base import App, common_options, example, runs
 from .catalogs import open_catalog, tell_catalog_faults
 from .moments import since_option, until_option
 from .output import Segment
+from .rates import cost_cell, cost_fields, find_rates, rates_option, read_rates, tell_left_out
 from .short_ids import ShownId, column
 from .text import compact, counted, one_line, utc
 
 if TYPE_CHECKING:
     from ..catalog import Family, Link, SessionRow
-    from ..queries import Tokens
+    from ..queries import Cost, RateTable, Tokens
 
 _SORTS: Final = ("last", "first", "turns", "tokens", "records", "bytes")
 _ID_HEADING: Final = "SESSION"
@@ -53,6 +55,7 @@ _STATES: Final = {"broken": "damaged", "unreadable": "unreadable"}
 @click.option(
     "--sort", type=click.Choice(_SORTS), default="last", show_default=True, help="Latest, or most of it, first."
 )
+@rates_option
 @click.option("--flat", is_flag=True, help="Show sub-agents, forks and compactions as rows of their own.")
 @click.option("--verify", is_flag=True, help="Read and verify every log from its start, whatever the catalog says.")
 @common_options
@@ -67,20 +70,23 @@ async def list_(
     label: str | None,
     limit: int | None,
     sort: str,
+    rates_file: Path | None,
     flat: bool,
     verify: bool,
 ) -> int:
     """List the sessions, last activity first.
 
     Times are those of the conversations (UTC). Sub-agents, forks and compactions are folded under the session that they
-    come from, and counted with it; --flat and --json give each its own row. What is listed comes from the store's
-    catalog, catalog.sqlite3, which is brought up to date first by reading what is new. Whoever can write that file can
-    make it tell something else: --verify reads everything anew. Exit status 1 if a log is damaged, else 2 if one cannot
-    be read; all others are listed.
+    come from, and counted with it; --flat and --json give each its own row. Costs are by the list prices of the extra
+    "prices" or by --rates: ">1.20" leaves out tokens that have no price, and "?" all of them. What is listed comes from
+    the store's catalog, catalog.sqlite3, which is brought up to date first by reading what is new. Whoever can write
+    that file can make it tell something else: --verify reads everything anew. Exit status 1 if a log is damaged, else 2
+    if one cannot be read; all others are listed.
     """
     asked = {"since_ms": since, "until_ms": until, "project": project, "model": model, "label": label}
+    rates = await read_rates(rates_file)
     async with app.open_store() as store:
-        return await print_list(app, store, asked=asked, limit=limit, sort=sort, flat=flat, verify=verify)
+        return await print_list(app, store, asked=asked, limit=limit, sort=sort, rates=rates, flat=flat, verify=verify)
 
 
 async def print_list(
@@ -90,11 +96,13 @@ async def print_list(
     asked: Mapping[str, object] | None = None,
     limit: int | None = None,
     sort: str = "last",
+    rates: "RateTable | None" = None,
     flat: bool = False,
     verify: bool = False,
 ) -> int:
     """Print a row for each session of ``store`` that is ``asked`` for; return the exit status."""
     from ..catalog import Family, families  # noqa: PLC0415
+    from ..queries import price  # noqa: PLC0415
 
     async with open_catalog(app, store, verify=verify) as catalog:
         page = await catalog.sessions(**(asked or {}))  # type: ignore[arg-type]
@@ -109,11 +117,14 @@ async def print_list(
     else:
         found = families(rows, {link.session_id: link.source_id for link in links})
     found = sorted(found, key=_sort_key(sort), reverse=True)[:limit]
+    known = await find_rates(app, [used for one in found for used in one.usage], rates, quiet=True)
+    costs = None if known is None else [price(one.usage, known) for one in found]
     if app.out.json:
-        for one in found:
-            await app.out.object(session_object(one.root))
+        for at, one in enumerate(found):
+            await app.out.object(session_object(one.root, None if costs is None else costs[at]))
     elif found:
-        await _Table(app, found, await app.shown_ids(store)).print()
+        await _Table(app, found, costs, await app.shown_ids(store)).print()
+        await tell_left_out(app, costs or ())
     return await tell_catalog_faults(app, _faults(rows, links))
 
 
@@ -138,7 +149,7 @@ def _sort_key(sort: str) -> "Callable[[Family], tuple[int, str]]":
     return lambda family: (values[sort](family), family.root.session_id)
 
 
-def session_object(row: "SessionRow") -> dict[str, object]:
+def session_object(row: "SessionRow", cost: "Cost | None") -> dict[str, object]:
     """Return what ``list --json`` prints of a session."""
     is_fork = row.kind == "fork"
     return {
@@ -161,6 +172,7 @@ def session_object(row: "SessionRow") -> dict[str, object]:
         "dangling_calls": row.dangling_calls,
         "tokens": vars(row.tokens),
         "models": [{"model": model, **vars(tokens)} for model, tokens in row.models.items()],
+        "cost": cost_fields(cost),
         "records": row.records,
         "bytes": row.bytes,
         "head_hash": None if row.head is None else row.head.hash,
@@ -187,13 +199,13 @@ class _Column:
 class _Table:
     """The rows of ``list`` for people, with the columns that the terminal has room for."""
 
-    def __init__(self, app: App, families: "Sequence[Family]", shown: ShownId) -> None:
+    def __init__(self, app: App, families: "Sequence[Family]", costs: "Sequence[Cost] | None", shown: ShownId) -> None:
         self._app = app
         self._families = families
         ids = [shown(one.root.session_id) for one in families]
         self._id_width = max(len(_ID_HEADING), column(ids) if app.out.is_terminal else max(map(len, ids)))
         self._ids = ids
-        self._columns, self._left_out = self._fitting(_columns(families))
+        self._columns, self._left_out = self._fitting(_columns(families, costs))
 
     def _fitting(self, columns: Sequence[_Column]) -> tuple[list[_Column], list[str]]:
         """Return the columns that leave room for a title, and the headings of the others."""
@@ -232,7 +244,7 @@ class _Table:
             await self._app.out.line((f"without {', '.join(self._left_out)}: the terminal is too narrow", "dim"))
 
 
-def _columns(families: "Sequence[Family]") -> list[_Column]:
+def _columns(families: "Sequence[Family]", costs: "Sequence[Cost] | None") -> list[_Column]:
     from ..queries import all_tokens  # noqa: PLC0415
 
     roots = [one.root for one in families]
@@ -244,6 +256,7 @@ def _columns(families: "Sequence[Family]") -> list[_Column]:
         _Column("MODEL", [_model(row.models) for row in roots]),
         _Column("TURNS", [f"{sum(row.turns for row in one.members):,}" for one in families], is_number=True),
         _Column("TOKENS", [compact(_token_count(all_tokens(one.usage))) for one in families], is_number=True),
+        *([_Column(costs[0].currency[:6], [cost_cell(one) for one in costs], is_number=True)] if costs else []),
     ]
 
 

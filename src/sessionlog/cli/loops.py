@@ -19,7 +19,7 @@ from .base import EXIT_FINDINGS, EXIT_GOOD, EXIT_WRONG_USE, App, common_options,
 from .completion import complete_session
 from .lookup import find_session
 from .output import Segment
-from .rates import cost_fields, read_rates, tell_gaps
+from .rates import cost_fields, find_rates, rates_option, read_rates, tell_gaps
 from .short_ids import ShownId
 from .text import compact, counted, duration, one_line, utc
 
@@ -46,13 +46,7 @@ _STATUS_STYLES: Final = {"pending": "yellow", "running": "yellow", "rejected": "
     )
 )
 @click.argument("session", metavar="ID", shell_complete=complete_session)
-@click.option(
-    "--rates",
-    "rates_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="What tokens cost, in JSON or TOML.",
-)
+@rates_option
 @click.option("--full", is_flag=True, help="Draw the turns as well; with --json, print all that is known of a loop.")
 @common_options
 @runs
@@ -61,12 +55,13 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
 
     A loop is one run of an agent. What alone goes on from it stands under it on the same level; what goes on in several
     ways, and the sessions that its tool calls ran, stand below it. With their turns, tokens, status, model, the prompt
-    that began each, and with --rates the cost. Tokens that have no rate are not in the cost, and are told.
+    that began each, and the cost, by the list prices of the extra "prices" or by --rates. Tokens that have no price are
+    not in the cost, and are told.
     """
     from ..loops import load_session, load_spawned  # noqa: PLC0415 - `list` need not wait for it
     from .loop_sums import add_up, sum_session  # noqa: PLC0415
 
-    rates = None if rates_file is None else await read_rates(rates_file)
+    given = await read_rates(rates_file)
     sessions: list[Session] = []
     fault: SessionLogError | None = None
     async with app.open_store() as store:
@@ -76,6 +71,8 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
             sessions += await load_spawned(store, sessions[0])
         except SessionLogError as error:
             fault = error
+    sums = add_up(map(sum_session, sessions))
+    rates = await find_rates(app, sums.usage, given)
     if app.out.json:
         for one in sessions:
             await app.out.object(session_object(one, rates, full=full))
@@ -85,7 +82,7 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
         )
     else:
         await app.out.note(f"{sessions[0].session_id} has no loops: no agent event in its log starts one")
-    cost = add_up(map(sum_session, sessions)).cost(rates)
+    cost = sums.cost(rates)
     if cost is not None:
         await tell_gaps(app, cost)
     if fault is None:

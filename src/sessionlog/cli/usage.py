@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 from .base import App
 from .catalogs import open_catalog, tell_catalog_faults
-from .rates import amount, cost_fields, tell_gaps
+from .rates import cost_cell, cost_fields, find_rates, tell_gaps
 from .text import compact, one_line, safe
 
 if TYPE_CHECKING:
     from ..catalog import UsageBy, UsageRow
-    from ..queries import DayUsage, Rates
+    from ..queries import DayUsage, Rates, RateTable
 
 BY: Final = ("day", "week", "month", "project", "model", "label")
 _NONE: Final = "-"
@@ -19,12 +19,13 @@ _COLUMNS: Final = f"{'SESSIONS':>8} {'REQUESTS':>8} {'IN':>7} {'CACHED':>7} {'OU
 
 
 async def print_usage(
-    app: App, by: "UsageBy", rates: "Rates | None", *, since_ms: int | None, until_ms: int | None
+    app: App, by: "UsageBy", given: "RateTable | None", *, since_ms: int | None, until_ms: int | None
 ) -> int:
     """Print a row for each day, week, …, and their sum where no session counts twice; return the exit status."""
     async with app.open_store() as store, open_catalog(app, store) as catalog:
         rows = await catalog.usage(by, since_ms=since_ms, until_ms=until_ms)
         links = await catalog.links()
+    rates = await find_rates(app, _all_usage(rows), given)
     if not rows:
         await app.out.note("no tokens were used" if links else f"there is no session in {app.store_name} yet")
     elif app.out.json:
@@ -57,8 +58,7 @@ def _cells(usage: "Sequence[DayUsage]", rates: "Rates | None") -> tuple[str, str
     cells = f"{total.requests:>8,} " + " ".join(f"{compact(count):>7}" for count in counts)
     if rates is None:
         return cells, ""
-    cost = price(usage, rates)
-    return cells, f" {'>' if cost.gaps else ''}{amount(cost)}".rjust(11)
+    return cells, f" {cost_cell(price(usage, rates)):>10}"
 
 
 def _all_usage(rows: "Sequence[UsageRow]") -> "list[DayUsage]":

@@ -6,6 +6,7 @@ them. They hold a bounded amount of memory whatever a log's size, and the store 
 
 from .diff import After, Lineage, Parting, diff_sessions
 from .patterns import QueryError
+from .prices import DatedRates, ListPrices, has_list_prices, list_prices
 from .rates import RATES_BYTES_MAX, Cost, Gap, ModelRates, Rates, RatesError, RateTable, parse_rates, price
 from .search import Hit, HitLine, Matcher, Query, search_session
 from .stats import Request, SessionStats, Tally, ToolUse, session_stats, total_stats
@@ -16,11 +17,13 @@ __all__ = [
     "RATES_BYTES_MAX",
     "After",
     "Cost",
+    "DatedRates",
     "DayUsage",
     "Gap",
     "Hit",
     "HitLine",
     "Lineage",
+    "ListPrices",
     "Matcher",
     "ModelRates",
     "Parting",
@@ -41,6 +44,8 @@ __all__ = [
     "by_model",
     "day_of",
     "diff_sessions",
+    "has_list_prices",
+    "list_prices",
     "parse_rates",
     "price",
     "search_session",
