@@ -71,8 +71,8 @@ def test_rates_give_the_cost_and_tell_what_it_lacks(cli: Cli, tmp_path: Path) ->
     rates.write_text('[models."beam-1"]\ninput = 3.0\n')
     ran = cli("stats", "--by", "month", "--rates", str(rates))
     assert "COST" in ran.lines[0]
-    assert ">0.00" in ran.lines[1]
-    assert "input tokens of no model are not in the cost" in ran.stderr
+    assert ran.lines[1].split()[5] == "?"
+    assert "tokens of no model are not in the cost" in ran.stderr
 
 
 @pytest.mark.parametrize(
