@@ -153,7 +153,7 @@ async def _plot(path: Path, tallies: "Sequence[Tally]", session_ids: Sequence[Se
 async def _print_all(app: App, all_stats: "Sequence[SessionStats]", given: "RateTable | None", shown: ShownId) -> None:
     from ..queries import price, total_stats  # noqa: PLC0415
 
-    rates = await find_rates(app, total_stats(all_stats).usage, given)
+    rates = await find_rates(total_stats(all_stats).usage, given)
     costs = [None if rates is None else price(one.usage, rates) for one in all_stats]
     if app.out.json:
         for one, cost in zip(all_stats, costs, strict=True):

@@ -117,7 +117,7 @@ async def print_list(
     else:
         found = families(rows, {link.session_id: link.source_id for link in links})
     found = sorted(found, key=_sort_key(sort), reverse=True)[:limit]
-    known = await find_rates(app, [used for one in found for used in one.usage], rates, quiet=True)
+    known = await find_rates([used for one in found for used in one.usage], rates)
     costs = None if known is None else [price(one.usage, known) for one in found]
     if app.out.json:
         for at, one in enumerate(found):

@@ -72,7 +72,7 @@ async def loops(app: App, session: str, rates_file: Path | None, full: bool) -> 
         except SessionLogError as error:
             fault = error
     sums = add_up(map(sum_session, sessions))
-    rates = await find_rates(app, sums.usage, given)
+    rates = await find_rates(sums.usage, given)
     if app.out.json:
         for one in sessions:
             await app.out.object(session_object(one, rates, full=full))

@@ -42,24 +42,15 @@ async def read_rates(path: Path | None) -> "RateTable | None":
         raise Refused(f"{path} holds no rates: {one_line(str(error), chars_max=300)}") from error
 
 
-async def find_rates(
-    app: App, usage: "Iterable[DayUsage]", given: "RateTable | None", *, quiet: bool = False
-) -> "Rates | None":
-    """Return the rates that were ``given``, or else list prices: if they are installed, and there is one of a model.
-
-    That there is none is told, unless ``quiet``.
-    """
+async def find_rates(usage: "Iterable[DayUsage]", given: "RateTable | None") -> "Rates | None":
+    """Return the rates that were ``given``, or else list prices: if they are installed, and there is one of a model."""
     from ..queries import has_list_prices, list_prices  # noqa: PLC0415
 
     if given is not None or not has_list_prices():
         return given
     models = {one.model for one in usage if one.model is not None}
     prices = await anyio.to_thread.run_sync(list_prices, models)
-    if any(prices.models.values()):
-        return prices
-    if models and not quiet:
-        await app.out.note(f"sessionlog: no cost: {prices.source} has no price for {_names(sorted(models))}")
-    return None
+    return prices if any(prices.models.values()) else None
 
 
 async def tell_gaps(app: App, cost: "Cost") -> None:

@@ -25,7 +25,7 @@ async def print_usage(
     async with app.open_store() as store, open_catalog(app, store) as catalog:
         rows = await catalog.usage(by, since_ms=since_ms, until_ms=until_ms)
         links = await catalog.links()
-    rates = await find_rates(app, _all_usage(rows), given)
+    rates = await find_rates(_all_usage(rows), given)
     if not rows:
         await app.out.note("no tokens were used" if links else f"there is no session in {app.store_name} yet")
     elif app.out.json:
