@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "tail": ("tail", SESSION),
     "verify": ("verify",),
     "watch": ("watch", "transcripts"),
+    "witness": ("witness", "init", "example.com/witness", "--dir", "witness"),
 }
 """Each command as somebody calls it in the folder that :func:`place` makes."""
 KEYS = {"append": CTRL_D, "watch": CTRL_C}
