@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 import click
 
-from .base import App
+from .base import AnyCommand, App
 from .files import read_beginning
 from .output import Refused
 from .text import counted, one_line
@@ -21,13 +21,16 @@ _MODELS_SHOWN_MAX: Final = 10
 _MODEL_CHARS_MAX: Final = 60
 _CENT: Final = 0.01
 
-rates_option = click.option(
-    "--rates",
-    "rates_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="What tokens cost, in JSON or TOML, instead of list prices.",
-)
+
+def rates_option(command: AnyCommand) -> AnyCommand:
+    """Add ``--rates``: prices of one's own."""
+    return click.option(
+        "--rates",
+        "rates_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="What tokens cost, in JSON or TOML, instead of list prices.",
+    )(command)
 
 
 async def read_rates(path: Path | None) -> "RateTable | None":

@@ -35,7 +35,8 @@ class WitnessServer(socketserver.ThreadingMixIn, HTTPServer):
         """Listen at ``host`` and ``port``, where 0 is any port that is free. Raises ``OSError``."""
         self.witness: CheckpointWitness = witness
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        if ":" in host:
+            self.address_family: socket.AddressFamily = socket.AF_INET6
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 MODEL_CHARS_MAX: Final = 200
 """No model has a longer name."""
