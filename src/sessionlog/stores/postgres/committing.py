@@ -126,7 +126,12 @@ class Committer:
         if len(commits) > 1:
             try:
                 fates = await self._append(schema.APPEND_FREE, commits)
-            except (SessionLogError, asyncpg.PostgresError):
+            except StoreFailed as failure:
+                if failure.poisoned:  # any of them may be in: sent again, it would be told as a conflict
+                    for commit in commits:
+                        commit.end(failure)
+                    return
+            except asyncpg.PostgresError:
                 pass  # each of them finds out alone what is wrong
             else:
                 alone = [one for one in commits if not self._settle_fate(one, fates.get(one.session_id, _Fate.HELD))]
